@@ -1,0 +1,1 @@
+"""fedsim: federated simulation of on-device recommendation."""

@@ -1,0 +1,78 @@
+"""What a data set is: interaction streams of users, per channel."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.plugins import Options, Plugin
+
+
+class DatasetConfig(Options):
+    """Options every data set has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Chronological streams of some edges in one channel.
+
+    Stream i is ``items[offsets[i]:offsets[i + 1]]``; item ids run from 1 to the catalogue's
+    size (0 is padding). `times` is seconds or None where the data has only an order.
+    """
+
+    items: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    times: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Interactions of each stream, int64 (edges)."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel's catalogue: `num_items` items, ids 1..num_items.
+
+    `interests` is float32 (num_items + 1, G), rows summing to 1 (row 0 is zero): how much
+    an item belongs to each interest (topic, genre or cluster); drift is measured on it.
+    `titles` names the items where the data does (index 0 is padding), else is empty.
+    """
+
+    index: int
+    name: str
+    num_items: int
+    interests: NDArray[np.float32]
+    titles: tuple[str, ...] = ()
+
+
+class Dataset(Plugin):
+    """A source of streams; the same edge always has the same stream.
+
+    Made as ``Dataset(config, scenario)``; the scenario gives seed, channels, rounds, stream
+    and drift sections.
+    """
+
+    generative: ClassVar[bool] = False
+    """Whether streams are made from interest mixtures, which a drift may move."""
+
+    @property
+    @abstractmethod
+    def num_edges(self) -> int:
+        """Users the data set has (at most `population.edges` of them take part)."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels' catalogues."""
+
+    @abstractmethod
+    def streams(self, channel: int, edges: NDArray[np.int64]) -> Streams:
+        """Return the streams of the edges named, in that order."""

@@ -1,0 +1,301 @@
+"""A whole study in one TOML file: the models it is checked with, loading and overriding.
+
+Every section is a frozen pydantic model that allows no unknown key. Sections that choose a
+plugin (`data`, `drift`, `request`, `model`, `strategy`) are checked by the plugin's own
+options model, so a new plugin brings its own keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedsim.devices import DEVICES
+from fedsim.errors import ConfigError, nearest
+from fedsim.plugins import (
+    BackboneOptions,
+    DatasetOptions,
+    DriftOptions,
+    Options,
+    PolicyOptions,
+    StrategyOptions,
+)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class PopulationConfig(Section):
+    """Who takes part."""
+
+    edges: Count | None = None
+    """How many edges; all the data set has when unset (synthetic: 1,000)."""
+    cell_size: Count = 256
+    """Edges one Flower node hosts and computes together; 1 is one client per node."""
+    ood_fraction: Fraction = 0.0
+    """Share of edges whose history the cloud never sees (out of distribution)."""
+    availability: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Chance of an edge to take part in a round."""
+    devices: dict[str, Annotated[float, Field(gt=0)]] = {"4g": 1.0}
+    """Device classes and their shares."""
+    fit_edges: Count = 4096
+    """At most this many in-distribution edges' history trains the cloud."""
+
+    @model_validator(mode="after")
+    def _known_devices(self) -> PopulationConfig:
+        for name in self.devices:
+            if name not in DEVICES:
+                raise ValueError(f"unknown device class '{name}'; {nearest(name, DEVICES)}")
+        return self
+
+
+class StreamConfig(Section):
+    """How a stream is cut into history and rounds."""
+
+    history: Annotated[float, Field(gt=0, lt=1)] | Literal["leave_one_out"] = 0.5
+    """Share of each stream known before round 1, or all but its last item."""
+    slices: Literal["count", "time"] = "count"
+    """Cut what follows into rounds by number of items or by time."""
+    items_per_round: Count | None = None
+    """With slices by count: at most this many items a round; evenly spread when unset."""
+    max_items: Annotated[int, Field(ge=3)] | None = None
+    """Keep only each stream's last so many items."""
+
+
+class ChannelConfig(Section):
+    """One recommender an edge uses."""
+
+    name: str
+    genres: tuple[str, ...] = ()
+    """Real data: the genres whose items make this channel's catalogue."""
+
+
+class BudgetConfig(Section):
+    """A token bucket of bytes per edge: what cannot be paid is not sent."""
+
+    bytes_per_round: Annotated[float, Field(gt=0)] | None = None
+    """Bytes (up and down) an edge earns each round; no limit when unset."""
+    burst_bytes: Annotated[float, Field(gt=0)] | None = None
+    """Most it can save up; four rounds' worth when unset."""
+
+
+class TrainConfig(Section):
+    """Training in the cloud on history."""
+
+    epochs: Count = 12
+    batch: Count = 256
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    peak: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Where the triangular learning rate peaks, as a share of all steps."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patience: Count = 3
+    """Stop after so many epochs without a better validation NDCG."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_targets: Count = 200_000
+    """At most this many training targets an epoch."""
+
+
+class EvaluationConfig(Section):
+    """Prequential ranking: every next item is predicted before it is seen."""
+
+    ks: tuple[Count, ...] = (10,)
+    exclude: Literal["none", "window", "seen"] = "none"
+    """Left out of ranking and of training softmax: nothing, the window, all seen items."""
+    candidates: Annotated[int, Field(ge=0)] = 0
+    """Rank against so many sampled items; 0 ranks the whole catalogue."""
+
+
+class ControlsConfig(Section):
+    """Own, stale, another's and the majority's diet, on a sample of edges."""
+
+    every: Annotated[int, Field(ge=0)] = 5
+    """Measure in the first round and every so many rounds; 0 never."""
+    edges: Count = 256
+    """At most this many edges in the whole population."""
+    lags: tuple[Count, ...] = (1, 5)
+    """Age of stale diets, in interactions."""
+
+
+class EngineConfig(Section):
+    """How it is computed; never changes a result, so no part of the scenario's identity."""
+
+    grid: Literal["local", "ray"] = "local"
+    workers: Count | None = None
+    """Ray actors; the number of cores when unset."""
+    ray_address: str | None = None
+    """An existing Ray cluster; a private local one when unset."""
+
+
+class ScenarioConfig(Section):
+    """A study: everything a run's result depends on, and how to compute it."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "scenario"
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    rounds: Count = 10
+    population: PopulationConfig = PopulationConfig()
+    data: DatasetOptions
+    channels: tuple[ChannelConfig, ...] = (ChannelConfig(name="home"),)
+    stream: StreamConfig = StreamConfig()
+    drift: DriftOptions = Field(default="none")
+    request: PolicyOptions = Field(default="always")
+    budget: BudgetConfig = BudgetConfig()
+    model: BackboneOptions = Field(default="sasrec")
+    strategy: StrategyOptions = Field(default="diet")
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    controls: ControlsConfig = ControlsConfig()
+    engine: EngineConfig = EngineConfig()
+
+    @model_validator(mode="after")
+    def _distinct_channels(self) -> ScenarioConfig:
+        names = [channel.name for channel in self.channels]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"channels need distinct names, got {names}")
+        return self
+
+    def identity(self) -> str:
+        """Return a hash of everything a result depends on (not `engine`)."""
+        return digest(self.model_dump(mode="json", exclude={"engine", "description"}))
+
+
+def digest(value: object) -> str:
+    """Return 16 hex digits that name a JSON-like value."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def load_scenario(
+    path: str | Path, overrides: Iterable[str] = (), changes: Mapping[str, object] | None = None
+) -> ScenarioConfig:
+    """Read a scenario file (or a shipped scenario by name) and override by dotted names.
+
+    `overrides` are ``key=value`` strings (values as TOML, or bare words); `changes` the
+    same with Python values. Both win over the file, `changes` over `overrides`.
+
+    Raises
+    ------
+    ConfigError
+        No such file, not TOML, or a key, type or range is wrong.
+    """
+    file = find_scenario(path)
+    try:
+        table = tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    table.setdefault("name", file.stem)
+    pairs = dict(split_override(text) for text in overrides) | dict(changes or {})
+    return build(table, pairs, source=str(file))
+
+
+def build(
+    table: Mapping[str, Any], changes: Mapping[str, object] | None = None, source: str = "scenario"
+) -> ScenarioConfig:
+    """Check a scenario given as nested tables, after setting dotted names in it."""
+    merged = json.loads(json.dumps(dict(table)))
+    for dotted, value in (changes or {}).items():
+        set_dotted(merged, dotted, value)
+    try:
+        return ScenarioConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error)}") from error
+
+
+def find_scenario(path: str | Path) -> Path:
+    """Return the file named, or the shipped scenario of that name."""
+    file = Path(path)
+    if file.suffix == ".toml" and file.is_file():
+        return file
+    shipped = shipped_scenarios()
+    if str(path) in shipped:
+        return shipped[str(path)]
+    raise ConfigError(f"no scenario file '{path}'; {nearest(str(path), shipped)}")
+
+
+def shipped_scenarios() -> dict[str, Path]:
+    """Return the scenarios that come with fedsim, by name."""
+    import importlib
+
+    folder = Path(str(importlib.import_module("scenarios").__file__)).parent
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+def split_override(text: str) -> tuple[str, object]:
+    """Split ``a.b=3`` into name and value; the value is TOML, or else a bare word.
+
+    >>> split_override("strategy.keep=0.2"), split_override("drift.name=sudden")
+    (('strategy.keep', 0.2), ('drift.name', 'sudden'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"override '{text}' is not of the form key=value")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def set_dotted(table: dict[str, Any], dotted: str, value: object) -> None:
+    """Set ``a.b.c`` in nested tables; a plugin's new name drops the old one's options."""
+    *parents, last = dotted.split(".")
+    for part in parents:
+        inner = table.get(part)
+        if isinstance(inner, str):
+            inner = {"name": inner}
+        table[part] = inner = inner if isinstance(inner, dict) else {}
+        table = inner
+    if last == "name" and parents and table.get("name") != value:
+        table.clear()
+    table[last] = value
+
+
+def explain(error: ValidationError) -> str:
+    """Return one line for each mistake: the key, the value, what is allowed, a near key."""
+    return "; ".join(_explain(error, ()))
+
+
+def _explain(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
+    lines = []
+    for item in error.errors():
+        where = (*prefix, *map(str, item["loc"]))
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, ValidationError):
+            lines += _explain(cause, where)
+        elif item["type"] == "extra_forbidden":
+            allowed = _allowed_keys(error, item["loc"])
+            lines.append(f"unknown key '{'.'.join(where)}'; {nearest(where[-1], allowed)}")
+        else:
+            lines.append(f"'{'.'.join(where)}' = {item['input']!r}: {item['msg']}")
+    return lines
+
+
+def _allowed_keys(error: ValidationError, location: tuple[int | str, ...]) -> list[str]:
+    model = _model_named(error.title)
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part)) if model else None
+        inner = field.annotation if field else None
+        if isinstance(part, str):
+            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return list(model.model_fields) if model else []
+
+
+def _model_named(title: str) -> type[BaseModel] | None:
+    pending: list[type[BaseModel]] = [Section, Options]
+    while pending:
+        model = pending.pop()
+        if model.__name__ == title:
+            return model
+        pending += model.__subclasses__()
+    return None
