@@ -1,0 +1,1 @@
+"""Request policies: when an edge uploads; one file each."""

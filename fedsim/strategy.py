@@ -1,0 +1,208 @@
+"""The base of every strategy: a Flower strategy that answers uploads, and its edge half.
+
+A strategy file fills in the hooks of two classes. The cloud half, `EdgeCloudStrategy`, is a
+`flwr.serverapp.strategy.Strategy` whose rounds are one conversation: ``configure_train``
+asks the cells for uploads, ``aggregate_train`` takes them, ``configure_evaluate`` yields the
+cells' answers one by one, ``aggregate_evaluate`` books the ledger. The edge half, `EdgeHalf`,
+runs on the edges of a cell together. Shapes: B edges, K windows an edge, L window length,
+D embedding size, V items, N maskable parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from numpy.typing import NDArray
+
+from fedsim.codecs.base import Column
+from fedsim.data.base import Streams
+from fedsim.errors import ConfigError
+from fedsim.plugins import Options, Plugin
+from fedsim.setting import Arrays, Provision, Setting, Uploads
+
+if TYPE_CHECKING:
+    from fedsim.desk import Desk
+    from fedsim.population import ChannelStreams
+
+
+class StrategyConfig(Options):
+    """Options every strategy has."""
+
+
+class EdgeHalf:
+    """What an edge does with the provision and its answers, for B edges at once.
+
+    The default serves a backbone whose weights come from `weights`, whose other parameters
+    are the arrays named ``small.*`` of the channel's provision, and ranks by the inner
+    product with the item embeddings of the channel's candidates.
+    """
+
+    def __init__(self, setting: Setting, config: Any, provision: Provision) -> None:
+        self.setting, self.config, self.provision = setting, config, provision
+        self.backbone = setting.backbone
+        self.items = [torch.from_numpy(part["items"].copy()) for part in provision.candidates
+                      if "items" in part]
+        self.small = [_small(arrays) for arrays in provision.channels]
+
+    @property
+    def upload_length(self) -> int:
+        """Items of an upload: the backbone's window unless a strategy wants more."""
+        return self.backbone.window
+
+    def weights(self, channel: int, rows: Arrays) -> Sequence[torch.Tensor]:
+        """Return one tensor (B or 1, rows, columns) for each maskable layer.
+
+        `rows` are the decoded answers by column name, (B or 1, n) each, and empty for a
+        strategy that never answers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives no weights")
+
+    def queries(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> torch.Tensor:
+        """Return what the backbone makes of windows (B, K, L): float32 (B, K, D)."""
+        ids = torch.from_numpy(windows).long()
+        return self.backbone.forward(
+            self.weights(channel, rows), self.small[channel], self.items[channel][ids], ids == 0
+        )
+
+    def scores(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> torch.Tensor:
+        """Return a score for every item after each window: float32 (B, K, V + 1)."""
+        return self.queries(channel, rows, windows) @ self.items[channel].T
+
+    def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
+        """Return multiply-accumulates of one inference, int64 (B or 1)."""
+        return np.asarray([self.backbone.macs(None)], np.int64)
+
+    def update(
+        self, channel: int, rows: Arrays, streams: ChannelStreams, edges: NDArray[np.int64],
+        round: int,
+    ) -> Arrays:
+        """Return the edges' own new rows after local training (federated strategies only).
+
+        `edges` are positions in the cell; `rows` what those edges hold.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not train on the edge")
+
+
+class EdgeCloudStrategy(Strategy, Plugin):
+    """The cloud half of a strategy, made as ``cls(config, setting)``.
+
+    Hooks: `columns`, `fit`, `provision`, `initial` and `answer`; strategies that learn on
+    line also `learn`, `state` and `restore`.
+    """
+
+    Config = StrategyConfig
+    edge: ClassVar[type[EdgeHalf]] = EdgeHalf
+    federated: ClassVar[bool] = False
+    """Edges upload weights they trained themselves instead of items."""
+
+    def __init__(self, config: Any, setting: Setting) -> None:
+        self.config, self.setting = config, setting
+        self._desk: Desk | None = None
+
+    # ---- hooks ------------------------------------------------------------------------
+
+    @property
+    def personalises(self) -> bool:
+        """Whether answers differ between edges, so that the controls mean something."""
+        return False
+
+    def columns(self) -> tuple[Column, ...]:
+        """Return what an answer consists of; nothing if edges are never answered."""
+        return ()
+
+    def codec(self, column: Column) -> Options:
+        """Return the codec of a column: the option named ``codec`` unless overridden."""
+        options: Options = self.config.codec
+        return options
+
+    def fit(self, history: tuple[Streams, ...]) -> None:
+        """Learn in the cloud from the in-distribution edges' history, one Streams a channel."""
+
+    def provision(self) -> Provision:
+        """Return what every edge is given once."""
+        raise NotImplementedError(f"{type(self).__name__} provisions nothing")
+
+    def initial(self, channel: int) -> Arrays:
+        """Return the answer every edge is provisioned with, (1, n) a column."""
+        return {}
+
+    def sample(self, channel: int) -> Arrays:
+        """Return typical answers (any number, n) a codec may fit its prior on."""
+        return {}
+
+    def answer(self, channel: int, uploads: Uploads, round: int) -> Arrays:
+        """Return answers, (B, n) a column, or (1, n) where all edges get the same.
+
+        A pure function of what was fitted or learnt and of the uploads.
+        """
+        return {}
+
+    def learn(self, round: int, uploads: Sequence[Iterable[Uploads]]) -> None:
+        """Learn on line from all uploads of a round, for each channel cell by cell."""
+
+    def take_update(self, channel: int, mean: Arrays) -> None:
+        """Take the example-weighted mean of the edges' updates (federated strategies)."""
+
+    def state(self) -> Arrays:
+        """Return what `learn` and `take_update` changed, to be kept with every round."""
+        return {}
+
+    def restore(self, state: Arrays) -> None:
+        """Take back what `state` returned."""
+
+    # ---- Flower's conversation --------------------------------------------------------
+
+    def attach(self, desk: Desk) -> None:
+        """Give the strategy the desk that carries its messages in this run."""
+        self._desk = desk
+
+    @property
+    def desk(self) -> Desk:
+        """The desk of this run."""
+        if self._desk is None:
+            raise ConfigError(
+                f"{type(self).__name__} has no desk; start it with fedsim.run or 'fedsim run'"
+            )
+        return self._desk
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask every cell for its edges' uploads."""
+        return self.desk.ask(server_round, arrays, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Take the uploads, and learn from them where the strategy does."""
+        self.desk.take(server_round, replies)
+        return None, None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Answer the uploads cell by cell, as fast as the grid asks for the next message."""
+        return self.desk.answers(server_round, grid)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Book the cells' rows and commit the round."""
+        return self.desk.book(server_round, replies)
+
+    def summary(self) -> None:
+        """Say nothing: the display and the run's own log tell what runs."""
+
+
+def _small(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix("small."): torch.from_numpy(value.copy())
+        for name, value in arrays.items()
+        if name.startswith("small.")
+    }
