@@ -1,0 +1,1 @@
+"""Tables and figures from ledgers; needs no torch, flwr or ray."""

@@ -93,9 +93,7 @@ def options(family: str, value: object) -> Options:
 
 
 def _section(family: str) -> Any:
-    return Annotated[
-        SerializeAsAny[Options], BeforeValidator(lambda value: options(family, value))
-    ]
+    return Annotated[SerializeAsAny[Options], BeforeValidator(lambda value: options(family, value))]
 
 
 StrategyOptions = _section("strategies")

@@ -76,7 +76,7 @@ class Ragged:
         )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _gather(source, starts, rows, offsets, out):  # type: ignore[no-untyped-def]
     for i in range(len(rows)):
         start = starts[rows[i]]

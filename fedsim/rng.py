@@ -56,7 +56,7 @@ def uniform(
     return out
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, inline="always")
 def philox(key0, key1, c0, c1, c2, c3):  # type: ignore[no-untyped-def]
     """Philox4x32-10: four 32-bit words (in uint64 variables) of one counter and key."""
     low = np.uint64(0xFFFFFFFF)
@@ -72,7 +72,7 @@ def philox(key0, key1, c0, c1, c2, c3):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, inline="always")
 def draw(key, edge, round, index):  # type: ignore[no-untyped-def]
     """One uniform in [0, 1) with 53 bits: number `index` of (key, edge, round)."""
     low = np.uint64(0xFFFFFFFF)
@@ -88,7 +88,7 @@ def draw(key, edge, round, index):  # type: ignore[no-untyped-def]
     return ((a >> np.uint64(5)) * 67108864.0 + (b >> np.uint64(6))) / 9007199254740992.0
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _fill(key, edges, round, out):  # type: ignore[no-untyped-def]
     for row in range(len(edges)):
         for column in range(out.shape[1]):

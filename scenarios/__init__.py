@@ -1,0 +1,1 @@
+"""Studies one can run, as TOML; a comment at each head says what it shows."""

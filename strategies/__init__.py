@@ -1,0 +1,1 @@
+"""Strategies: both halves of the conversation of edge and cloud; one file each."""

@@ -1,0 +1,1 @@
+"""Codecs: how the rows of an answer become bytes; one file each."""

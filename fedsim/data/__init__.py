@@ -1,0 +1,1 @@
+"""Data sets: where streams come from; one file each."""

@@ -1,0 +1,1 @@
+"""Drift processes: how interests move; one file each."""

@@ -1,0 +1,1 @@
+"""Flower grids and the round loop."""

@@ -1,0 +1,1 @@
+"""Inner loops in numba, and their torch fallbacks with the same bits."""

@@ -1,0 +1,1 @@
+"""Backbones as functional models with per-edge weights, and their costs."""

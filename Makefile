@@ -1,0 +1,53 @@
+# make demo    compare strategies on small scenarios and write a report (about five minutes)
+# make test    ruff, mypy and every test
+# make lint    ruff and mypy only
+# make bench   benchmarks, each against a bound or a peer measured in the same run
+# make docs    build the documentation into docs/_build
+# make clean   remove what the other targets made (runs/ and data/ stay)
+#
+# Each target makes .venv when it is not there; PYTHON is any Python from 3.11 on.
+# On Linux without a GPU a much smaller torch will do:
+#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+JOBS ?= auto
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Data sets are looked for in data/, and in a sibling folder of the checkout.
+FEDSIM_DATA ?= $(firstword $(wildcard data ../shared/data) data)
+export FEDSIM_DATA
+export FLWR_TELEMETRY_ENABLED = 0
+export RAY_USAGE_STATS_ENABLED = 0
+
+.PHONY: demo test lint bench docs clean
+.DEFAULT_GOAL := test
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("fedsim needs Python 3.11 or later, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest tests/benchmarks -q -p no:xdist --benchmark-only
+
+demo: $(STAMP)
+	$(BIN)/python -m fedsim.demo
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
