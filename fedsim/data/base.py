@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.plugins import Options, Plugin
+
+SHORTEST = 3
+"""Interactions an edge needs: one to learn from, one to validate on, one to predict."""
 
 
 class DatasetConfig(Options):
@@ -76,3 +81,41 @@ class Dataset(Plugin):
     @abstractmethod
     def streams(self, channel: int, edges: NDArray[np.int64]) -> Streams:
         """Return the streams of the edges named, in that order."""
+
+    @abstractmethod
+    def boundaries(self, history: float, rounds: int) -> NDArray[np.int64]:
+        """Return the moments that end history and each round, int64 (R + 1), in seconds.
+
+        Raises
+        ------
+        DataError
+            The data has no times.
+        """
+
+    @classmethod
+    def examples(cls, folder: Path) -> Iterable[Options]:
+        """Yield options to test this data set with; files it needs are written to `folder`."""
+        yield cls.Config()
+
+
+class GenerativeDataset(Dataset):
+    """A data set whose streams are made from interest mixtures, one edge at a time."""
+
+    generative = True
+
+    @abstractmethod
+    def outline(self, channel: int, edges: NDArray[np.int64]) -> Streams:
+        """Return the edges' streams with their lengths and times but no items yet (all 0)."""
+
+    @abstractmethod
+    def streams(
+        self,
+        channel: int,
+        edges: NDArray[np.int64],
+        moved: NDArray[np.float32] | None = None,
+    ) -> Streams:
+        """Return the edges' streams.
+
+        `moved` is, for every interaction in the order of `outline`, the share of the new
+        interest in the edge's mixture, float32 (n); 0 when left out.
+        """
