@@ -1,0 +1,99 @@
+"""Arrays without needless copies, messages with fresh containers, and errors in replies.
+
+flwr's own `Array(ndarray)` and `Array.numpy()` go through ``np.save`` and copy the payload
+twice; `array_of` copies it once and `values_of` not at all. Arrays that flwr itself is to
+average (FedAvg) must stay in flwr's own form, which `values_of` reads as well.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
+from numpy.typing import NDArray
+
+from fedsim import errors
+from fedsim.engine.internals import make_message
+from fedsim.errors import FedsimError, RunError
+
+RAW = "fedsim.raw"
+"""`Array.stype` of a plain C-ordered buffer."""
+
+
+def array_of(values: NDArray[Any]) -> Array:
+    """Return values as an Array holding their bytes in C order.
+
+    >>> values_of(array_of(np.arange(4, dtype=np.int16))).tolist()
+    [0, 1, 2, 3]
+    """
+    return Array(str(values.dtype), tuple(values.shape), RAW, values.tobytes())
+
+
+def values_of(array: Array) -> NDArray[Any]:
+    """Return an Array's values: a read-only view if made by `array_of`, else a copy."""
+    if array.stype != RAW:
+        return array.numpy()
+    return np.frombuffer(array.data, dtype=array.dtype).reshape(array.shape)
+
+
+def rebuild_array(dtype: str, shape: tuple[int, ...], stype: str, data: Any) -> Array:
+    """Return an Array around any buffer (its constructor would insist on `bytes`)."""
+    array = Array.__new__(Array)
+    array.__dict__.update(dtype=dtype, shape=shape, stype=stype, data=data)
+    return array
+
+
+def array_bytes(record: ArrayRecord) -> int:
+    """Return the bytes of a record's payloads."""
+    return sum(len(array.data) for array in record.values())
+
+
+def content_bytes(message: Message) -> int:
+    """Return the bytes of the arrays in a message; 0 for an Error."""
+    if not message.has_content():
+        return 0
+    return sum(array_bytes(record) for record in message.content.array_records.values())
+
+
+def detach(message: Message) -> Message:
+    """Return the message in containers of its own, its payloads shared.
+
+    What the receiver changes in its copy, the sender and other receivers do not see,
+    as it would be after a real transport.
+    """
+    if not message.has_content():
+        return make_message(message.metadata, error=message.error)
+    content = RecordDict()
+    for name, record in message.content.items():
+        if isinstance(record, ArrayRecord):
+            content[name] = ArrayRecord(
+                {k: rebuild_array(a.dtype, a.shape, a.stype, a.data) for k, a in record.items()}
+            )
+        else:
+            content[name] = record.copy()
+    return make_message(message.metadata, content=content)
+
+
+def failure(error: BaseException, code: int) -> Error:
+    """Return the Error of a reply: ``Class: message``, and where unless the user caused it."""
+    reason = f"{type(error).__name__}: {error}"
+    if not isinstance(error, FedsimError):
+        where = "".join(traceback.format_tb(error.__traceback__, limit=-4))
+        reason = f"{reason}\n{where}".rstrip()
+    return Error(code, reason)
+
+
+def error_of(reply: Message) -> FedsimError:
+    """Return the exception an Error reply stands for, in the class the app raised.
+
+    An exception of another family than `FedsimError` comes back as a `RunError`.
+    """
+    reason = reply.error.reason or f"error code {reply.error.code}"
+    name, _, text = reason.partition(": ")
+    cls = getattr(errors, name, None)
+    node = f"(reply of node {reply.metadata.src_node_id})"
+    if isinstance(cls, type) and issubclass(cls, FedsimError):
+        return cls(f"{text} {node}")
+    return RunError(f"{reason} {node}")
