@@ -84,11 +84,10 @@ def select_into(
 ) -> None:
     """Like `select`, written into `packed`, which may be a slice of wider rows."""
     scores = np.ascontiguousarray(scores, np.float32)
-    weights = _all_ones(len(scores)) if row_weights is None else np.ascontiguousarray(row_weights)
+    weights = all_ones(len(scores)) if row_weights is None else np.ascontiguousarray(row_weights)
     bad = np.full(1, -1, np.int64)
     over_rows(lambda a, z: _select(scores, weights, keep, packed, bad, a, z), len(scores))
-    if bad[0] >= 0:
-        raise _not_a_number(int(bad[0]))
+    check_numbers(bad)
 
 
 def top_mask(scores: torch.Tensor, row_weights: torch.Tensor | None, keep: int) -> torch.Tensor:
@@ -105,45 +104,68 @@ def top_mask(scores: torch.Tensor, row_weights: torch.Tensor | None, keep: int) 
         size = (by_row * row_weights.detach()[..., None]).abs().flatten(1)
     nan = size.isnan().any(1)
     if bool(nan.any()):
-        raise _not_a_number(int(nan.int().argmax()))
+        check_numbers(nan.nonzero()[0].numpy())
     order = size.sort(dim=1, descending=True, stable=True).indices[:, :keep]
     return torch.zeros_like(size, dtype=torch.bool).scatter_(1, order, True)
 
 
-def _not_a_number(row: int) -> DataError:
-    return DataError(
-        f"score of row {row} of the batch is nan, which has no order; "
-        "look for diverged training (a smaller train.lr) or a damaged upload"
-    )
+def check_numbers(bad: NDArray[np.int64]) -> None:
+    """Raise where ``bad[0]`` names a row of the batch that holds a NaN."""
+    if bad[0] >= 0:
+        raise DataError(
+            f"score of row {bad[0]} of the batch is nan, which has no order; "
+            "look for diverged training (lower train.lr) or damaged weights"
+        )
 
 
-def _all_ones(rows: int) -> NDArray[np.float32]:
+def all_ones(rows: int) -> NDArray[np.float32]:
+    """Return row weights that weigh nothing: one row of weight 1 for each of the batch."""
     return np.ones((rows, 1), np.float32)
 
 
 @njit(cache=True, nogil=True)
 def _select(scores, weights, keep, packed, bad, start, stop):  # type: ignore[no-untyped-def]
-    columns = scores.shape[1] // weights.shape[1]
-    size = np.full(-(-scores.shape[1] // 8) * 8, -1.0, np.float32)
-    flags = np.empty(len(size), np.uint8)
-    guess = np.int32(0)
+    size, flags, near = scratch(scores.shape[1])
     for b in range(start, stop):
-        for row in range(weights.shape[1]):
-            first = row * columns
-            weigh(scores[b, first : first + columns], weights[b, row], size[first:])
-        guess = threshold(size.view(np.int32), np.int32(keep), guess)
-        if guess > INFINITY:
-            bad[0], guess = b, np.int32(0)
-            continue
-        mark(size.view(np.int32), guess, keep, flags)
-        pack(flags, packed[b])
+        if keep_flags(scores[b], weights[b], keep, size, flags, near):
+            pack(flags, packed[b])
+        else:
+            bad[0] = b
 
 
-@njit(cache=True, inline="always")
-def weigh(scores, weight, out):  # type: ignore[no-untyped-def]
-    """Write |scores x weight| to the start of `out`."""
-    for j in range(len(scores)):
-        out[j] = abs(scores[j] * weight)
+@njit(cache=True)
+def scratch(size):  # type: ignore[no-untyped-def]
+    """Return what `keep_flags` works in: sizes, flags, and where the last search ended."""
+    rounded = -(-size // 8) * 8
+    return np.full(rounded, -1.0, np.float32), np.empty(rounded, np.uint8), np.array([0, 1 << 13])
+
+
+@njit(cache=True)
+def keep_flags(scores, weights, keep, size, flags, near):  # type: ignore[no-untyped-def]
+    """Write 1 to `flags` for the elements of one row that are kept; False if one is NaN."""
+    columns = len(scores) // len(weights)
+    for row in range(len(weights)):
+        part = scores[row * columns : (row + 1) * columns]
+        sizes = size[row * columns : (row + 1) * columns]
+        weight = weights[row]
+        for j in range(len(part)):
+            sizes[j] = abs(part[j] * weight)
+    bits = size.view(np.int32)
+    top = np.int32(-1)
+    for i in range(len(bits)):
+        top = max(top, bits[i])
+    if top > INFINITY:
+        return False
+    low, spare = threshold(bits, keep, top, near)
+    for i in range(len(bits)):
+        flags[i] = bits[i] >= low
+    i = len(bits)
+    while spare > 0:
+        i -= 1
+        if bits[i] == low:
+            flags[i] = 0
+            spare -= 1
+    return True
 
 
 @njit(cache=True)
@@ -152,53 +174,41 @@ def count_from(bits, low):  # type: ignore[no-untyped-def]
     count = np.int32(0)
     for i in range(len(bits)):
         count = np.int32(count + np.int32(bits[i] >= low))
-    return count
+    return int(count)
 
 
 @njit(cache=True)
-def threshold(bits, keep, guess):  # type: ignore[no-untyped-def]
-    """Return a t with `keep` elements >= t, or the largest t with more where equals tie there.
+def threshold(bits, keep, top, near):  # type: ignore[no-untyped-def]
+    """Return t and how many elements >= t are too many: 0 unless equals tie at t.
 
-    `bits` are the bits of non-negative floats (int32; -1 never counts), of which at least
-    `keep` count. Returns a number above INFINITY where one is not a number.
+    `bits` are the bits of non-negative floats (int32; -1 never counts), `top` the largest;
+    `near` holds the last threshold and about how many integers lie between neighbours.
     """
-    top = np.int32(-1)
-    for i in range(len(bits)):
-        top = max(top, bits[i])
-    if top > INFINITY:
-        return top
     if keep == 0:
-        return INFINITY
-    low, high = np.int32(0), np.int32(top + 1)  # count(low) >= keep > count(high)
-    middle = guess
+        return np.int32(top + 1), 0
+    low, many = 0, len(bits)
+    high, few = np.int64(top) + 1, 0
+    middle, tries = near[0], 0
     while high - low > 1:
         if middle <= low or middle >= high:
-            middle = np.int32(low + (high - low) // 2)
-        found = count_from(bits, middle)
+            middle = low + (high - low) // 2
+        found = count_from(bits, np.int32(middle))
         if found == keep:
-            return middle
+            near[0] = middle
+            return np.int32(middle), 0
         if found > keep:
-            low = middle
+            low, many = middle, found
         else:
-            high = middle
-        middle = np.int32(low + (high - low) // 2)
-    return low
-
-
-@njit(cache=True)
-def mark(bits, low, keep, flags):  # type: ignore[no-untyped-def]
-    """Write 1 for the kept elements: all above `low`, those equal to it while any is due."""
-    total = 0
-    for i in range(len(bits)):
-        flags[i] = bits[i] >= low
-        total += flags[i]
-    spare = total - keep
-    i = len(bits) - 1
-    while spare > 0:
-        if bits[i] == low:
-            flags[i] = 0
-            spare -= 1
-        i -= 1
+            high, few = middle, found
+        tries += 1
+        if many < len(bits) and few > 0 and tries % 4:
+            gap = (high - low) // (many - few)
+            middle = low + gap * (many - keep)
+            near[1] += (gap - near[1]) // 8
+        else:
+            middle = middle + (found - keep) * near[1] * 5 // 4 if tries < 4 else -1
+    near[0] = low
+    return np.int32(low), count_from(bits, np.int32(low)) - keep
 
 
 @njit(cache=True)

@@ -23,7 +23,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from fedsim.kernels.select import select, top_mask
+from fedsim.kernels.select import all_ones, check_numbers, keep_flags, scratch, top_mask
 from fedsim.kernels.threads import over_rows
 
 
@@ -123,12 +123,12 @@ def _forward_cpu(
     scale: float,
     signed: bool,
 ) -> Tensor:
-    rows = None if row_weights is None else row_weights.detach().numpy()
-    values = scores.detach().numpy()
-    packed = select(values, rows, keep)
-    out = torch.empty(len(scores), *frozen.shape)
-    flat, weights = out.flatten(1).numpy(), frozen.detach().flatten().numpy() * np.float32(scale)
-    over_rows(lambda a, z: _unpack(packed, weights, values, signed, flat, a, z), len(scores))
+    s, w = scores.detach().numpy(), frozen.detach().flatten().numpy() * np.float32(scale)
+    r = all_ones(len(s)) if row_weights is None else row_weights.detach().numpy()
+    out, bad = torch.empty(len(scores), *frozen.shape), np.full(1, -1, np.int64)
+    flat = out.flatten(1).numpy()
+    over_rows(lambda a, z: _kept_weights(s, r, w, keep, signed, flat, bad, a, z), len(s))
+    check_numbers(bad)
     return out
 
 
@@ -151,14 +151,20 @@ def _backward_cpu(
 
 
 @njit(cache=True, nogil=True)
-def _unpack(packed, weights, scores, signed, out, start, stop):  # type: ignore[no-untyped-def]
+def _kept_weights(  # type: ignore[no-untyped-def]
+    scores, rows, weights, keep, signed, out, bad, start, stop
+):
+    size, flags, near = scratch(scores.shape[1])
     for b in range(start, stop):
-        for i in range(out.shape[1]):
-            kept = packed[b, i >> 3] >> (i & 7) & 1
-            value = weights[i] if kept else np.float32(0)
-            if signed:
-                value *= np.copysign(np.float32(1), scores[b, i])
-            out[b, i] = value
+        if not keep_flags(scores[b], rows[b], keep, size, flags, near):
+            bad[0] = b
+        if signed:
+            for i in range(out.shape[1]):
+                value = weights[i] * np.copysign(np.float32(1), scores[b, i])
+                out[b, i] = value if flags[i] else np.float32(0)
+        else:
+            for i in range(out.shape[1]):
+                out[b, i] = weights[i] if flags[i] else np.float32(0)
 
 
 @njit(cache=True, nogil=True)

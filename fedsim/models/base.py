@@ -9,6 +9,7 @@ maskable parameters.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
@@ -123,7 +124,7 @@ class Backbone(Plugin):
 
 def xavier_normal(rows: int, columns: int, gen: torch.Generator) -> Tensor:
     """Return a (rows, columns) matrix with standard deviation sqrt(2 / (rows + columns))."""
-    return torch.randn(rows, columns, generator=gen) * (2.0 / (rows + columns)) ** 0.5
+    return torch.randn(rows, columns, generator=gen) * math.sqrt(2 / (rows + columns))
 
 
 def dropped(values: Tensor, share: float, gen: torch.Generator | None) -> Tensor:

@@ -11,6 +11,7 @@ but itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Literal
@@ -87,7 +88,7 @@ class SASRec(Backbone):
             return F.layer_norm(values, (self.dim,), gain, bias)
 
         post = self.norm == "post"
-        z = embedded * self.dim**0.5 + small["positions"]
+        z = embedded * math.sqrt(self.dim) + small["positions"]
         z = dropped(normed(z, 0) if post else z, dropout, gen)
         hidden = _hidden(padding)
         for block in range(self.blocks):
@@ -112,7 +113,7 @@ class SASRec(Backbone):
             return values.view(*values.shape[:3], self.heads, -1).transpose(2, 3)
 
         query, key, value = by_head(query), by_head(key), by_head(value)
-        scores = query @ key.transpose(-1, -2) * (self.heads / self.dim) ** 0.5
+        scores = query @ key.transpose(-1, -2) * math.sqrt(self.heads / self.dim)
         shares = scores.masked_fill(hidden[:, :, None], -1e9).softmax(-1)
         mixed: Tensor = shares @ value
         return mixed.transpose(2, 3).flatten(-2)
