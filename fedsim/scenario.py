@@ -11,6 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -211,6 +212,20 @@ def build(
         return ScenarioConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(f"{source}: {explain(error)}") from error
+
+
+@lru_cache(maxsize=4)
+def from_run_config(pairs: tuple[tuple[str, str], ...]) -> ScenarioConfig:
+    """Return the scenario a Flower run's config describes.
+
+    Either ``scenario-json`` holds all of it, or ``scenario`` names a file or a shipped one
+    and ``set`` overrides it (``key=value`` pairs, separated by semicolons).
+    """
+    config = dict(pairs)
+    if "scenario-json" in config:
+        return ScenarioConfig.model_validate_json(config["scenario-json"])
+    overrides = [text for text in config.get("set", "").split(";") if text.strip()]
+    return load_scenario(config.get("scenario", "quickstart"), overrides)
 
 
 def find_scenario(path: str | Path) -> Path:

@@ -80,7 +80,9 @@ class Provision:
                 candidates=tuple(_load(parts[f"candidates.{c}"]) for c in range(count)),
             )
         except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise StoreError(f"the provision cannot be read ({error}); start the run anew") from error
+            raise StoreError(
+                f"the provision cannot be read ({error}); start the run anew"
+            ) from error
 
 
 def _save(arrays: Arrays) -> bytes:

@@ -20,6 +20,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
+from fedsim.answers import majority_row
 from fedsim.codecs.base import Column
 from fedsim.data.base import Streams
 from fedsim.errors import ConfigError
@@ -27,7 +28,7 @@ from fedsim.plugins import Options, Plugin
 from fedsim.setting import Arrays, Provision, Setting, Uploads
 
 if TYPE_CHECKING:
-    from fedsim.desk import Desk
+    from fedsim.cloud.desk import Desk
     from fedsim.population import ChannelStreams
 
 
@@ -46,8 +47,11 @@ class EdgeHalf:
     def __init__(self, setting: Setting, config: Any, provision: Provision) -> None:
         self.setting, self.config, self.provision = setting, config, provision
         self.backbone = setting.backbone
-        self.items = [torch.from_numpy(part["items"].copy()) for part in provision.candidates
-                      if "items" in part]
+        self.items = [
+            torch.from_numpy(part["items"].copy())
+            for part in provision.candidates
+            if "items" in part
+        ]
         self.small = [_small(arrays) for arrays in provision.channels]
 
     @property
@@ -79,7 +83,11 @@ class EdgeHalf:
         return np.asarray([self.backbone.macs(None)], np.int64)
 
     def update(
-        self, channel: int, rows: Arrays, streams: ChannelStreams, edges: NDArray[np.int64],
+        self,
+        channel: int,
+        rows: Arrays,
+        streams: ChannelStreams,
+        edges: NDArray[np.int64],
         round: int,
     ) -> Arrays:
         """Return the edges' own new rows after local training (federated strategies only).
@@ -142,6 +150,14 @@ class EdgeCloudStrategy(Strategy, Plugin):
         A pure function of what was fitted or learnt and of the uploads.
         """
         return {}
+
+    def majority(self, channel: int, rows: Arrays) -> Arrays:
+        """Return one answer for all: the bits most edges keep, or the mean, (1, n) a column.
+
+        A mask's majority keeps, in each layer, as many elements as the edges' masks do on
+        average, those kept by most edges.
+        """
+        return {column.name: majority_row(column, rows[column.name]) for column in self.columns()}
 
     def learn(self, round: int, uploads: Sequence[Iterable[Uploads]]) -> None:
         """Learn on line from all uploads of a round, for each channel cell by cell."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedsim.metrics import jensen_shannon
+from fedsim.divergence import jensen_shannon
 from fedsim.plugins import Options
 from fedsim.policies.base import Policy, Situation
 

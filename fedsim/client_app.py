@@ -1,0 +1,76 @@
+"""The ClientApp: a node hosts cells; what a cell keeps is in files, never in the process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedsim.arrays import Named, from_batch, pack, unpack
+from fedsim.cloud.kit import Kit
+from fedsim.edges.cell import CellRound
+from fedsim.edges.side import EdgeSide
+from fedsim.population import Population
+from fedsim.scenario import ScenarioConfig, from_run_config
+
+
+def make_client_app() -> ClientApp:
+    """Return the app a node runs: uploads on ``train``, answers on ``evaluate``."""
+    app = ClientApp()
+
+    @app.train()
+    def upload(message: Message, context: Context) -> Message:
+        cell_round = _cell_round(message, context)
+        lags = message.content.config_records["config"].get("lags", [])
+        arrays = cell_round.upload(tuple(int(lag) for lag in lags))  # type: ignore[union-attr]
+        return _reply(message, arrays)
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        arrays = unpack(message.content.array_records["arrays"])
+        ledger, controls = _cell_round(message, context).evaluate(arrays)
+        return _reply(message, {"ledger": from_batch(ledger), "controls": from_batch(controls)})
+
+    return app
+
+
+app = make_client_app()
+
+
+def _cell_round(message: Message, context: Context) -> CellRound:
+    torch.set_num_threads(1)
+    config = message.content.config_records["config"]
+    folder = state_folder(context)
+    if "provision" in message.content.array_records:
+        Kit.of(message.content.array_records["provision"]).write(folder)
+    scenario = from_run_config(tuple(sorted(_texts(context.run_config).items())))
+    side = _edge_side(scenario, str(config["provision"]), folder)
+    return CellRound(side, int(config["cell"]), int(config["round"]))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=2)
+def _edge_side(scenario: ScenarioConfig, provision: str, folder: Path) -> EdgeSide:
+    return EdgeSide.make(scenario, Population(scenario), Kit.read(folder, provision).parts, folder)
+
+
+def state_folder(context: Context) -> Path:
+    """Return where this node keeps its cells: ``state`` of the run's config, or a folder of
+    the system's temporary directory named after the Flower run.
+    """
+    named = str(context.run_config.get("state", ""))
+    return Path(named) if named else Path(tempfile.gettempdir()) / f"fedsim-{context.run_id}"
+
+
+def _texts(config: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in config.items()}
+
+
+def _reply(message: Message, arrays: Named) -> Message:
+    cell = message.content.config_records["config"]["cell"]
+    content = RecordDict({"arrays": pack(arrays), "config": ConfigRecord({"cell": cell})})
+    return Message(content, reply_to=message)

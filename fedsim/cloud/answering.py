@@ -1,0 +1,151 @@
+"""The answers of a round: decode the uploads, ask the strategy, encode, keep to the budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from fedsim.arrays import Named
+from fedsim.budget import spend
+from fedsim.cloud.kit import Kit
+from fedsim.errors import RunError
+from fedsim.files import write_atomic
+from fedsim.ragged import Ragged
+from fedsim.scenario import ScenarioConfig
+from fedsim.setting import Arrays, Uploads
+from fedsim.store import CellStore
+from fedsim.strategy import EdgeCloudStrategy
+from fedsim.wire import at_rest, decode_items, open_records, seal
+
+
+class Answering:
+    """Makes a cell's answers; keeps in `folder` what the cloud must know to go on.
+
+    Where a codec encodes against the answer an edge holds, the cloud keeps a copy of what
+    it sent, cell by cell on disk.
+    """
+
+    def __init__(
+        self, scenario: ScenarioConfig, strategy: EdgeCloudStrategy, kit: Kit, folder: Path
+    ) -> None:
+        self.scenario, self.strategy, self.kit, self.folder = scenario, strategy, kit, folder
+        self.columns = kit.columns(strategy)
+        self.mirrors = any(codec.needs_held for part in self.columns for _, codec in part)
+
+    def uploads(self, channel: int, sent: Named) -> Uploads:
+        """Decode what a cell's edges uploaded."""
+        edges = sent["names"][sent[f"{channel}.edges"]]
+        records = _records(sent, channel)
+        num_items = self.strategy.setting.channels[channel].num_items
+        return Uploads(edges, decode_items(records, num_items, int(sent["length"][0]), edges))
+
+    def answer(self, cell: int, round: int, sent: Named) -> Named:
+        """Return a cell's answers as `CellRound.evaluate` takes them."""
+        tokens = sent["tokens"].copy()
+        mirror = self._mirror(cell, round, len(tokens)) if self.mirrors else None
+        out: Named = {}
+        for c in range(len(self.columns)):
+            out |= {name: sent[name] for name in (f"{c}.requested", f"{c}.uplink")}
+            out |= self._channel(c, round, sent, tokens, mirror)
+        if mirror is not None:
+            mirror.save(round)
+        return out
+
+    def _channel(
+        self,
+        channel: int,
+        round: int,
+        sent: Named,
+        tokens: NDArray[np.float64],
+        mirror: CellStore | None,
+    ) -> Named:
+        edges = np.asarray(sent[f"{channel}.edges"], np.int64)
+        if not len(edges) or not self.columns[channel]:
+            return _answered(channel, edges[:0], Ragged.empty(), edges[:0])
+        rows = self._rows(channel, round, sent)
+        columns = self.columns[channel]
+        held = _held(columns, mirror, channel, edges) if mirror is not None else None
+        if held is not None:
+            rows = {
+                name: np.broadcast_to(row, (len(edges), *row.shape[1:]))
+                for name, row in rows.items()
+            }
+        records = seal(columns, rows, held)
+        index = np.arange(len(edges)) if len(records) == len(edges) else np.zeros_like(edges)
+        paid = spend(tokens, edges, records.sizes[index])
+        used, index = np.unique(index[paid], return_inverse=True)
+        if mirror is not None and paid.any():
+            kept = {name: row[paid] for name, row in rows.items()}
+            mirror.put(
+                channel, edges[paid], seal(at_rest(columns), kept), np.arange(int(paid.sum()))
+            )
+        return _answered(channel, edges[paid], records.take(used), index)
+
+    def _rows(self, channel: int, round: int, sent: Named) -> Arrays:
+        if self.strategy.federated:
+            edges = sent["names"][sent[f"{channel}.edges"]]
+            nothing = Uploads(edges, np.empty((len(edges), 0), np.int32))
+            return self.strategy.answer(channel, nothing, round)
+        return self.strategy.answer(channel, self.uploads(channel, sent), round)
+
+    def _mirror(self, cell: int, round: int, count: int) -> CellStore:
+        if round > 1:
+            return CellStore.load(self.folder, cell, round - 1)
+        initial = [
+            Ragged.of([seal(at_rest(columns), self.strategy.initial(c)).row(0)])
+            for c, columns in enumerate(self.columns)
+        ]
+        return CellStore.new(self.folder, cell, count, initial, {})
+
+    # ---- what a resumed run needs ---------------------------------------------------------
+
+    def save_state(self, round: int) -> None:
+        """Keep what the strategy learnt on line, before the round is committed."""
+        state = self.strategy.state()
+        if state:
+            write_atomic(self._state_file(round), save(dict(state)))
+
+    def commit(self, round: int) -> None:
+        """Drop the state of rounds before the committed one."""
+        self._state_file(round - 1).unlink(missing_ok=True)
+
+    def restore(self, round: int) -> None:
+        """Give the strategy back what it knew after a committed round."""
+        if not round or not self.strategy.state():
+            return
+        file = self._state_file(round)
+        try:
+            self.strategy.restore(load(file.read_bytes()))
+        except (OSError, SafetensorError) as error:
+            raise RunError(
+                f"cannot resume after round {round}: {file} cannot be read ({error}); "
+                "start the run anew"
+            ) from error
+
+    def _state_file(self, round: int) -> Path:
+        return self.folder / f"learnt-r{round:04d}.safetensors"
+
+
+def _answered(
+    channel: int, edges: NDArray[np.int64], records: Ragged, index: NDArray[np.int64]
+) -> Named:
+    return {
+        f"{channel}.answered": edges,
+        f"{channel}.buffer": records.buffer,
+        f"{channel}.offsets": records.offsets,
+        f"{channel}.index": np.asarray(index, np.int64),
+    }
+
+
+def _records(sent: Named, channel: int) -> Ragged:
+    return Ragged(sent[f"{channel}.buffer"], sent[f"{channel}.offsets"])
+
+
+def _held(columns, mirror: CellStore, channel: int, edges: NDArray[np.int64]) -> Arrays:  # type: ignore[no-untyped-def]
+    index, records = mirror.unique(channel, edges)
+    values = open_records(at_rest(columns), records)
+    return {name: value[index] for name, value in values.items()}

@@ -1,0 +1,290 @@
+"""One cell in one round: its edges upload, apply their answers, then test and train.
+
+A cell's state is what its edges keep: the store of their answers and a few numbers each,
+one file a round. Both phases of round r start from the file of round r - 1 and are pure
+functions of it, so a repeated message changes nothing and a lost worker loses nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fedsim.budget import spend
+from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
+from fedsim.edges.side import EdgeSide
+from fedsim.ledger import controls_schema, rows, schema
+from fedsim.metrics import ranking_sums
+from fedsim.policies.base import Situation
+from fedsim.ragged import Ragged
+from fedsim.setting import Arrays
+from fedsim.store import CellStore
+from fedsim.wire import encode_items, open_records, seal
+
+Message = dict[str, NDArray[np.generic]]
+
+
+class CellRound:
+    """One cell in one round; `index` names the cell."""
+
+    def __init__(self, side: EdgeSide, index: int, round: int) -> None:
+        self.side, self.index, self.round = side, index, round
+        self.cell = side.population.cell(index)
+        self.count, self.channels = len(self.cell.edges), len(side.population.channels)
+        self.store = self._load()
+        self.state = self.store.extra
+        self.tokens = side.budget.earn(self.state["tokens"])
+
+    def _load(self) -> CellStore:
+        if self.round > 1:
+            return CellStore.load(self.side.folder, self.index, self.round - 1)
+        initial = [self.side.initial(c) for c in range(self.channels)]
+        state: Message = {"tokens": self.side.budget.start(self.count)}
+        for c, channel in enumerate(self.side.population.channels):
+            state[f"{c}.asked"] = np.zeros((self.count, channel.interests.shape[1]), np.float32)
+            state[f"{c}.asked_round"] = np.zeros(self.count, np.int32)
+            state[f"{c}.answered_round"] = np.zeros(self.count, np.int32)
+        return CellStore.new(self.side.folder, self.index, self.count, initial, state)
+
+    # ---- first half of the round: upload ----------------------------------------------
+
+    def upload(self, lags: tuple[int, ...] = ()) -> Message:
+        """Return what the cell's edges send, as named arrays.
+
+        For each channel C: ``C.requested`` bool (B); ``C.edges`` the positions that upload,
+        with their records ``C.buffer`` and ``C.offsets``; ``C.uplink`` int64 (B) bytes
+        booked. With `lags`, also every edge's older windows ``C.lagN`` for the controls,
+        which are measured, not sent. ``tokens`` is what is left of the budgets.
+        """
+        out: Message = {}
+        for c in range(self.channels):
+            windows = self._windows(c)
+            out[f"{c}.requested"] = requested = self._requests(c, windows)
+            edges = np.flatnonzero(requested)
+            send = self._update if self.side.federated else self._send_items
+            out |= send(c, edges, windows)
+            for lag in lags:
+                out[f"{c}.lag{lag}"] = self._windows(c, lag)
+        out |= {"tokens": self.tokens, "names": self.cell.edges}
+        out["length"] = np.asarray([self.side.half.upload_length])
+        return out
+
+    def _windows(self, channel: int, lag: int = 0) -> NDArray[np.int32]:
+        streams = self.cell.channels[channel]
+        return streams.windows(self.round, self.side.half.upload_length, lag)
+
+    def _requests(self, channel: int, windows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        asked_round = self.state[f"{channel}.asked_round"]
+        situation = Situation(
+            round=self.round,
+            recent=self._interests(channel, windows),
+            asked=self.state[f"{channel}.asked"],
+            waited=np.where(asked_round > 0, self.round - asked_round, -1).astype(np.int32),
+        )
+        wanted = self.side.policy.requests(situation) & self.cell.available(self.round)
+        return wanted & bool(self.side.columns[channel])
+
+    def _interests(self, channel: int, windows: NDArray[np.int32]) -> NDArray[np.float32]:
+        return self.side.population.channels[channel].interests[windows].sum(axis=1)
+
+    def _send_items(
+        self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]
+    ) -> Message:
+        num_items = self.side.population.channels[channel].num_items
+        records = encode_items(windows[edges], num_items, self.cell.edges[edges])
+        paid = spend(self.tokens, edges, records.sizes)
+        sent = records.take(np.flatnonzero(paid))
+        return self._sent(channel, edges[paid], records.sizes[paid]) | {
+            f"{channel}.buffer": sent.buffer,
+            f"{channel}.offsets": sent.offsets,
+        }
+
+    def _update(
+        self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]
+    ) -> Message:
+        """Train locally; the cell sends the mean of what its edges' updates decode to."""
+        streams, columns = self.cell.channels[channel], self.side.columns[channel]
+        history = streams.cuts[edges, self.round - 1]
+        edges = edges[history > 1]
+        held = self._held(channel, edges)
+        new = self.side.half.update(channel, held, streams, edges, self.round)
+        records = seal(columns, new)
+        paid = spend(self.tokens, edges, records.sizes)
+        decoded = open_records(columns, records.take(np.flatnonzero(paid)))
+        examples = streams.cuts[edges[paid], self.round - 1].astype(np.float64)
+        out = self._sent(channel, edges[paid], records.sizes[paid])
+        out[f"{channel}.examples"] = np.asarray([examples.sum()])
+        for name, values in decoded.items():
+            mean = np.average(values, axis=0, weights=examples) if paid.any() else values.sum(0)
+            out[f"{channel}.mean.{name}"] = mean.astype(np.float32)
+        return out
+
+    def _sent(self, channel: int, edges: NDArray[np.int64], sizes: NDArray[np.int64]) -> Message:
+        uplink = np.zeros(self.count, np.int64)
+        uplink[edges] = sizes
+        return {f"{channel}.edges": edges, f"{channel}.uplink": uplink}
+
+    def _held(self, channel: int, edges: NDArray[np.int64]) -> Arrays:
+        """Decode the answers that edges hold; one row where all hold the same record."""
+        columns = self.side.store_columns[channel]
+        if not columns:
+            return {}
+        index, records = self.store.unique(channel, edges)
+        values = open_records(columns, records, edges=self.cell.edges[edges])
+        shared = len(records) == 1
+        return values if shared else {name: value[index] for name, value in values.items()}
+
+    # ---- second half: apply the answers, test then train -------------------------------
+
+    def evaluate(self, message: Message) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """Apply the answers, rank the round's items, keep the state; return both tables.
+
+        `message` names for each channel C the edges answered ``C.answered``, the record of
+        each in ``C.buffer`` / ``C.offsets`` by ``C.index``, and echoes ``C.requested`` and
+        ``C.uplink``; control rows are ``C.control.KIND.COLUMN`` for edges ``C.sample``.
+        """
+        ledger, controls = [], []
+        for c in range(self.channels):
+            downlink = self._apply(c, message)
+            self._note_request(c, np.asarray(message[f"{c}.requested"], np.bool_))
+            ledger.append(self._test(c, message, downlink))
+            controls += self._controls(c, message)
+        self.state["tokens"] = self.tokens
+        self.store.save(self.round)
+        ks = self.side.scenario.evaluation.ks
+        return (
+            pa.concat_batches(ledger),
+            pa.concat_batches(controls) if controls else rows(controls_schema(ks), edge=[]),
+        )
+
+    def _apply(self, channel: int, message: Message) -> NDArray[np.int64]:
+        """Put the answers that came into the store; return bytes received, int64 (B)."""
+        answered = np.asarray(message[f"{channel}.answered"], np.int64)
+        downlink = np.zeros(self.count, np.int64)
+        if len(answered):
+            records = Ragged(
+                np.asarray(message[f"{channel}.buffer"], np.uint8),
+                np.asarray(message[f"{channel}.offsets"], np.int64),
+            )
+            index = np.asarray(message[f"{channel}.index"], np.int64)
+            downlink[answered] = records.sizes[index]
+            self._keep(channel, answered, records, index)
+            self.state[f"{channel}.answered_round"][answered] = self.round
+        self.tokens -= message[f"{channel}.uplink"] + downlink
+        return downlink
+
+    def _keep(
+        self,
+        channel: int,
+        edges: NDArray[np.int64],
+        records: Ragged,
+        index: NDArray[np.int64],
+    ) -> None:
+        """Store records as they came, or, where they need the held answer, standing alone."""
+        columns = self.side.columns[channel]
+        if any(codec.needs_held for _, codec in columns):
+            held = self._held(channel, edges)
+            names = self.cell.edges[edges]
+            values = open_records(columns, records.take(index), held=held, edges=names)
+            records, index = seal(self.side.store_columns[channel], values), np.arange(len(edges))
+        self.store.put(channel, edges, records, index)
+
+    def _note_request(self, channel: int, requested: NDArray[np.bool_]) -> None:
+        recent = self._interests(channel, self._windows(channel)[requested])
+        self.state[f"{channel}.asked"][requested] = recent
+        self.state[f"{channel}.asked_round"][requested] = self.round
+
+    def _test(self, channel: int, message: Message, downlink: NDArray[np.int64]) -> pa.RecordBatch:
+        """Rank the round's items with the answers held; return the ledger's rows."""
+        everybody = np.arange(self.count)
+        answers = self._held(channel, everybody)
+        targets = self._targets(channel)
+        sums = self._sums(channel, answers, targets, everybody)
+        requested = np.asarray(message[f"{channel}.requested"], np.bool_)
+        answered = np.isin(everybody, message[f"{channel}.answered"])
+        uplink = np.asarray(message[f"{channel}.uplink"], np.int64)
+        return rows(
+            schema(self.side.scenario.evaluation.ks),
+            round=self.round,
+            edge=self.cell.edges,
+            channel=channel,
+            drift_true=self.cell.drift_true(self.round),
+            drift_score=self.cell.drift_score(channel, self.round),
+            requested=requested,
+            answered=answered,
+            refused=requested & ~answered,
+            stale_rounds=self.round - self.state[f"{channel}.answered_round"],
+            uplink_bytes=uplink,
+            downlink_bytes=downlink,
+            candidate_bytes=self._candidate_bytes(channel) * (sums["targets"] > 0),
+            stored_bytes=self.side.fixed_bytes[channel] + self.store.stored_bytes(channel),
+            paper_bits=answered * self.side.paper_bits(channel),
+            macs=np.broadcast_to(self.side.half.macs(channel, answers), self.count),
+            latency_ms=self._latency_ms(uplink, downlink),
+            **sums,
+        )
+
+    def _targets(self, channel: int) -> Targets:
+        return Targets(*self.cell.channels[channel].targets(self.round))
+
+    def _sums(
+        self, channel: int, answers: Arrays, targets: Targets, edges: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Rank the targets of the edges at these positions; return sums per edge."""
+        config, scenario = self.side.scenario.evaluation, self.side.scenario
+        candidates = None
+        if config.candidates:
+            num_items = self.side.population.channels[channel].num_items
+            names = self.cell.edges[edges]
+            candidates = sample_candidates(
+                scenario.seed, self.round, names, num_items, config.candidates
+            )
+        ranks = rank_targets(
+            self.side.half,
+            channel,
+            answers,
+            self.cell.channels[channel],
+            targets,
+            edges,
+            config,
+            candidates,
+        )
+        counts = np.bincount(targets.owner, minlength=len(edges))
+        return {"targets": counts, **ranking_sums(ranks, targets.owner, len(edges), config.ks)}
+
+    def _candidate_bytes(self, channel: int) -> int:
+        """Bytes of the candidates' ids and embeddings, when only some are ranked."""
+        width = 4 + 4 * self.side.setting.backbone.dim
+        return self.side.scenario.evaluation.candidates * width
+
+    def _latency_ms(
+        self, uplink: NDArray[np.int64], downlink: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Time on the device's link, nan without traffic."""
+        down, up, rtt = (self.side.links[name][self.cell.device] for name in ("down", "up", "rtt"))
+        kilobits = uplink * 8e-3 / up + downlink * 8e-3 / down
+        return np.where(uplink + downlink > 0, kilobits + rtt, np.nan)
+
+    def _controls(self, channel: int, message: Message) -> list[pa.RecordBatch]:
+        prefix = f"{channel}.control."
+        found: dict[str, dict[str, NDArray[np.generic]]] = {}
+        for name, values in message.items():
+            if name.startswith(prefix):
+                kind, _, column = name.removeprefix(prefix).partition(".")
+                found.setdefault(kind, {})[column] = values
+        if not found:
+            return []
+        sample = np.asarray(message[f"{channel}.sample"], np.int64)
+        targets = self._targets(channel).of(sample)
+        return [
+            rows(
+                controls_schema(self.side.scenario.evaluation.ks),
+                round=self.round,
+                edge=self.cell.edges[sample],
+                channel=channel,
+                kind=np.full(len(sample), kind),
+                **self._sums(channel, answers, targets, sample),
+            )
+            for kind, answers in found.items()
+        ]

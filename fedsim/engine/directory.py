@@ -1,0 +1,133 @@
+"""A run's directory: its name, its scenario, where it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fedsim.errors import ConfigError, RunError
+from fedsim.files import write_atomic
+from fedsim.scenario import ScenarioConfig, load_scenario
+
+PACKAGES = (
+    "fedsim-edge",
+    "torch",
+    "flwr",
+    "ray",
+    "numpy",
+    "numba",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "safetensors",
+)
+
+
+def create_run_dir(scenario: ScenarioConfig, out: Path, label: str | None = None) -> Path:
+    """Make ``OUT/NAME/TIMESTAMP-HASH`` with the resolved scenario and the environment.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be written.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
+    run_dir = out.resolve() / scenario.name / f"{stamp}-{scenario.identity()[:8]}"
+    write_scenario(scenario, run_dir / "scenario.toml")
+    environment = describe_environment(scenario) | ({"label": label} if label else {})
+    write_atomic(run_dir / "env.json", json.dumps(environment, indent=2) + "\n")
+    return run_dir
+
+
+def write_scenario(scenario: ScenarioConfig, file: Path) -> None:
+    """Write a resolved scenario, every default spelt out."""
+    table = scenario.model_dump(mode="json", exclude_none=True)
+    write_atomic(file, tomli_w.dumps(table))
+
+
+def read_scenario(run_dir: Path) -> ScenarioConfig:
+    """Return the scenario of a run directory.
+
+    Raises
+    ------
+    RunError
+        The directory holds no readable scenario.
+    """
+    file = run_dir / "scenario.toml"
+    if not file.is_file():
+        raise RunError(f"{run_dir} is no run directory: it has no scenario.toml; name one of runs/")
+    try:
+        return load_scenario(file)
+    except ConfigError as error:
+        raise RunError(f"the run cannot be read by this fedsim: {error}") from error
+
+
+def check_same(run_dir: Path, scenario: ScenarioConfig) -> None:
+    """Refuse to resume a run with another scenario than its own.
+
+    Raises
+    ------
+    RunError
+        They differ in anything a result depends on; the message names the keys.
+    """
+    ours, theirs = (
+        _flat(part.model_dump(mode="json", exclude={"engine", "description"}))
+        for part in (scenario, read_scenario(run_dir))
+    )
+    names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+    if names:
+        shown = ", ".join(
+            f"{name} = {ours.get(name)!r} (the run has {theirs.get(name)!r})" for name in names[:3]
+        )
+        raise RunError(
+            f"{run_dir} is a run of another scenario: {shown}; resume it without naming a "
+            "scenario, or start a new run"
+        )
+
+
+def describe_environment(scenario: ScenarioConfig) -> dict[str, Any]:
+    """Return what else a result may depend on: versions, platform, commit, seed."""
+    return {
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "seed": scenario.seed,
+        "identity": scenario.identity(),
+    }
+
+
+def _flat(table: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(table, dict):
+        return {prefix: table}
+    parts = (_flat(value, f"{prefix}.{name}".lstrip(".")) for name, value in table.items())
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
