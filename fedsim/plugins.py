@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar
@@ -92,8 +93,16 @@ def options(family: str, value: object) -> Options:
     return checked
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Marks a config's field as the options of a plugin of this family."""
+
+    name: str
+
+
 def _section(family: str) -> Any:
-    return Annotated[SerializeAsAny[Options], BeforeValidator(lambda value: options(family, value))]
+    check = BeforeValidator(lambda value: options(family, value))
+    return Annotated[SerializeAsAny[Options], check, Family(family)]
 
 
 StrategyOptions = _section("strategies")

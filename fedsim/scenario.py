@@ -13,9 +13,11 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from fedsim.devices import DEVICES
 from fedsim.errors import ConfigError, nearest
@@ -23,9 +25,10 @@ from fedsim.plugins import (
     BackboneOptions,
     DatasetOptions,
     DriftOptions,
-    Options,
+    Family,
     PolicyOptions,
     StrategyOptions,
+    load,
 )
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -211,7 +214,7 @@ def build(
     try:
         return ScenarioConfig.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {explain(error)}") from error
+        raise ConfigError(f"{source}: {explain(error, merged)}") from error
 
 
 @lru_cache(maxsize=4)
@@ -276,41 +279,33 @@ def set_dotted(table: dict[str, Any], dotted: str, value: object) -> None:
     table[last] = value
 
 
-def explain(error: ValidationError) -> str:
-    """Return one line for each mistake: the key, the value, what is allowed, a near key."""
-    return "; ".join(_explain(error, ()))
+def explain(error: ValidationError, table: Mapping[str, Any]) -> str:
+    """Return every mistake in a scenario's table: key, value, what is allowed, a near key."""
+    return "; ".join(_explain(item, table) for item in error.errors())
 
 
-def _explain(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
-    lines = []
-    for item in error.errors():
-        where = (*prefix, *map(str, item["loc"]))
-        cause = item.get("ctx", {}).get("error")
-        if isinstance(cause, ValidationError):
-            lines += _explain(cause, where)
-        elif item["type"] == "extra_forbidden":
-            allowed = _allowed_keys(error, item["loc"])
-            lines.append(f"unknown key '{'.'.join(where)}'; {nearest(where[-1], allowed)}")
-        else:
-            lines.append(f"'{'.'.join(where)}' = {item['input']!r}: {item['msg']}")
-    return lines
+def _explain(item: ErrorDetails, table: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; {nearest(str(item['loc'][-1]), _siblings(item, table))}"
+    return f"'{where}' = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
 
 
-def _allowed_keys(error: ValidationError, location: tuple[int | str, ...]) -> list[str]:
-    model = _model_named(error.title)
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part)) if model else None
-        inner = field.annotation if field else None
-        if isinstance(part, str):
-            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-    return list(model.model_fields) if model else []
+def _siblings(item: ErrorDetails, table: Any) -> list[str]:
+    """Return the keys allowed where an unknown one was found."""
+    model: type[BaseModel] = ScenarioConfig
+    for part in item["loc"][:-1]:
+        table = table[part]
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_of(model.model_fields[part], table) or model
+    return list(model.model_fields)
 
 
-def _model_named(title: str) -> type[BaseModel] | None:
-    pending: list[type[BaseModel]] = [Section, Options]
-    while pending:
-        model = pending.pop()
-        if model.__name__ == title:
-            return model
-        pending += model.__subclasses__()
-    return None
+def _model_of(field: FieldInfo, value: Any) -> type[BaseModel] | None:
+    for mark in field.metadata:
+        if isinstance(mark, Family) and isinstance(value, Mapping):
+            config: type[BaseModel] = load(mark.name, value["name"]).Config
+            return config
+    kinds = [field.annotation, *get_args(field.annotation)]
+    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return models[0] if models else None

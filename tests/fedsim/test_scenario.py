@@ -1,0 +1,174 @@
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedsim.errors import ConfigError, PluginError
+from fedsim.scenario import (
+    ScenarioConfig,
+    build,
+    digest,
+    find_scenario,
+    load_scenario,
+    set_dotted,
+    shipped_scenarios,
+    split_override,
+)
+
+SYNTHETIC = {"data": {"name": "synthetic"}, "strategy": {"name": "static"}}
+SHIPPED = {
+    "quickstart",
+    "ml100k",
+    "interest_drift",
+    "interest_drift_real",
+    "ood_users",
+    "channels",
+    "amazon_games",
+}
+
+
+def test_the_promised_scenarios_are_shipped() -> None:
+    assert set(shipped_scenarios()) >= SHIPPED
+
+
+@pytest.mark.parametrize("name", sorted(shipped_scenarios()))
+def test_a_shipped_scenario_loads_and_says_what_it_shows(name: str) -> None:
+    scenario = load_scenario(name)
+    assert scenario.name == name
+    assert scenario.description
+    text = find_scenario(name).read_text()
+    comment = text[: text.index("description")]
+    assert all(line.startswith("#") for line in comment.splitlines())
+    assert f"fedsim run {name}" in comment or f"fedsim compare {name}" in comment
+
+
+@pytest.mark.parametrize("name", sorted(shipped_scenarios()))
+def test_a_scenario_comes_back_from_its_dump(name: str) -> None:
+    scenario = load_scenario(name)
+    assert ScenarioConfig.model_validate(scenario.model_dump(mode="json")) == scenario
+
+
+def test_a_file_is_named_after_itself(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("data = 'synthetic'\nstrategy = 'static'\n")
+    assert load_scenario(file).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rouns": 3}, "unknown key 'rouns'; did you mean 'rounds'?"),
+        ({"population.edge": 3}, "unknown key 'population.edge'; did you mean 'edges'?"),
+        ({"data.item": 3}, "unknown key 'data.item'; did you mean 'items'?"),
+        ({"strategy.extra_epoch": 3}, "did you mean 'extra_epochs'?"),
+        ({"rounds": "many"}, "'rounds' = 'many': Input should be a valid integer"),
+        ({"rounds": 0}, "'rounds' = 0: Input should be greater than or equal to 1"),
+        ({"population.ood_fraction": 1.5}, "'population.ood_fraction' = 1.5: Input should be less"),
+        ({"stream.history": "all"}, "'all'"),
+        ({"evaluation.exclude": "last"}, "'none', 'window' or 'seen'"),
+        ({"population.devices": {"6g": 1}}, "unknown device class '6g'; did you mean '5g'?"),
+        ({"channels": [{"name": "a"}, {"name": "a"}]}, "channels need distinct names"),
+        ({"channels": [{"nam": "a"}]}, "unknown key 'channels.0.nam'; did you mean 'name'?"),
+        ({"name": "a b"}, "'name' = 'a b'"),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_value_and_rule(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        build(SYNTHETIC, changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "typo", "family", "meant"),
+    [
+        ("strategy.name", "dieet", "strategies", "diet"),
+        ("strategy.codec.name", "bitmsk", "codecs", "bitmask"),
+        ("drift.name", "suden", "drifts", "sudden"),
+        ("data.name", "synthetics", "datasets", "synthetic"),
+        ("model.name", "sasrek", "backbones", "sasrec"),
+        ("request.name", "allways", "policies", "always"),
+    ],
+)
+def test_an_unknown_plugin_is_named_with_its_nearest(
+    key: str, typo: str, family: str, meant: str
+) -> None:
+    changes: dict[str, object] = {key: typo}
+    if key.startswith("strategy.codec"):
+        changes = {"strategy.name": "diet", key: typo}
+    message = f"unknown name '{typo}' in family '{family}'; did you mean '{meant}'?"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build(SYNTHETIC, changes)
+
+
+def test_a_plugin_without_a_name_lists_the_family() -> None:
+    with pytest.raises(PluginError, match="names no member of 'drifts'.*sudden"):
+        build({**SYNTHETIC, "drift": {"at": 0.5}})
+
+
+def test_several_mistakes_are_all_told() -> None:
+    with pytest.raises(ConfigError, match="population.edges.*rouns"):
+        build(SYNTHETIC, {"rouns": 3, "population.edges": -1})
+
+
+@pytest.mark.parametrize("text", ["strategy.keep", "", "=3", "keep 0.2"])
+def test_a_malformed_override_says_its_form(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"override '{re.escape(text)}' is not of the form"):
+        load_scenario("quickstart", [text])
+
+
+def test_a_missing_file_names_the_nearest_shipped_scenario(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no scenario file 'quickstat'; did you mean"):
+        load_scenario("quickstat")
+
+
+def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("rounds = \n")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML.*line 1"):
+        load_scenario(file)
+
+
+def test_changes_win_over_overrides_and_both_over_the_file() -> None:
+    scenario = load_scenario("quickstart", ["rounds=3", "seed=5"], {"seed": 6})
+    assert (scenario.rounds, scenario.seed) == (3, 6)
+
+
+def test_another_plugin_leaves_the_old_ones_options_behind() -> None:
+    table = {"drift": {"name": "sudden", "at": 0.5}}
+    set_dotted(table, "drift.name", "none")
+    assert table == {"drift": {"name": "none"}}
+    set_dotted(table, "drift.name", "none")
+    assert table == {"drift": {"name": "none"}}
+
+
+def test_a_bare_name_grows_into_a_table() -> None:
+    table: dict[str, object] = {"strategy": "diet"}
+    set_dotted(table, "strategy.keep", 0.2)
+    assert table == {"strategy": {"name": "diet", "keep": 0.2}}
+
+
+@given(st.recursive(st.integers() | st.booleans() | st.text("ab c"), st.lists, max_leaves=5))
+def test_an_override_reads_its_value_as_toml(value: object) -> None:
+    import json
+
+    assert split_override(f"a.b={json.dumps(value)}") == ("a.b", value)
+
+
+def test_a_scenario_is_the_same_however_it_is_computed() -> None:
+    plain = build(SYNTHETIC)
+    assert build(SYNTHETIC, {"engine.grid": "ray"}).identity() == plain.identity()
+    assert build(SYNTHETIC, {"description": "words"}).identity() == plain.identity()
+    assert build(SYNTHETIC, {"seed": 1}).identity() != plain.identity()
+
+
+def test_a_digest_depends_on_no_order() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+
+
+def test_a_scenario_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        build(SYNTHETIC).rounds = 3  # type: ignore[misc]
