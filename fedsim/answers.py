@@ -1,4 +1,4 @@
-"""Helpers for rows of answers."""
+"""Rows of answers: what edges hold, and one row for many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.codecs.base import Column
+from fedsim.codecs.base import Codec, Column
+from fedsim.setting import Arrays
+from fedsim.store import CellStore
+from fedsim.wire import open_records
+
+Columns = tuple[tuple[Column, Codec], ...]
 
 
 def majority_row(column: Column, rows: NDArray[Any]) -> NDArray[Any]:
@@ -28,3 +33,30 @@ def majority_row(column: Column, rows: NDArray[Any]) -> NDArray[Any]:
         order = np.argsort(-votes[start:stop], kind="stable")[:count]
         kept[start + order] = 1
     return np.packbits(kept, bitorder="little")[None]
+
+
+def held_rows(
+    store: CellStore,
+    columns: Columns,
+    channel: int,
+    edges: NDArray[np.int64],
+    names: NDArray[np.int64],
+) -> Arrays:
+    """Decode what edges hold in a channel: (B, n) a column, (1, n) where all hold the same.
+
+    `edges` are positions in the cell, `names` their numbers, for errors; `columns` come
+    with the codecs of the store.
+    """
+    if not columns:
+        return {}
+    pool, index = store.distinct(channel)
+    used, first, row = np.unique(index[edges], return_index=True, return_inverse=True)
+    rows = open_records(columns, pool.take(used), edges=names[first])
+    return rows if len(used) == 1 else {name: values[row] for name, values in rows.items()}
+
+
+def spread(rows: Arrays, count: int) -> Arrays:
+    """Return rows for `count` edges, where one row may stand for all."""
+    return {
+        name: np.broadcast_to(values, (count, *values.shape[1:])) for name, values in rows.items()
+    }

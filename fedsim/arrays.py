@@ -7,22 +7,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from flwr.app import ArrayRecord
+from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from fedsim.engine.messages import array_of, values_of
-
 Named = dict[str, NDArray[Any]]
+
+RAW = "fedsim.raw"
+"""`Array.stype` of a plain C-ordered buffer: flwr's own form copies a payload twice."""
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Return a record of raw arrays; one copy each."""
-    return ArrayRecord({name: array_of(values) for name, values in arrays.items()})
+    return ArrayRecord({name: _array(values) for name, values in arrays.items()})
 
 
 def unpack(record: ArrayRecord) -> Named:
     """Return a record's arrays, as read-only views where they are raw."""
-    return {name: values_of(array) for name, array in record.items()}
+    return {name: _values(array) for name, array in record.items()}
 
 
 def from_batch(batch: pa.RecordBatch) -> NDArray[np.uint8]:
@@ -41,3 +42,13 @@ def to_batch(data: NDArray[np.uint8]) -> pa.RecordBatch:
 
 def _empty(table: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def _array(values: NDArray[Any]) -> Array:
+    return Array(str(values.dtype), tuple(values.shape), RAW, values.tobytes())
+
+
+def _values(array: Array) -> NDArray[Any]:
+    if array.stype != RAW:
+        return array.numpy()
+    return np.frombuffer(array.data, dtype=array.dtype).reshape(array.shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from fedsim.cloud.kit import Kit
 from fedsim.edges.cell import CellRound
 from fedsim.edges.side import EdgeSide
 from fedsim.population import Population
-from fedsim.scenario import ScenarioConfig, from_run_config
+from fedsim.scenario import from_run_config
 
 
 def make_client_app() -> ClientApp:
@@ -48,26 +47,24 @@ def _cell_round(message: Message, context: Context) -> CellRound:
     folder = state_folder(context)
     if "provision" in message.content.array_records:
         Kit.of(message.content.array_records["provision"]).write(folder)
-    scenario = from_run_config(tuple(sorted(_texts(context.run_config).items())))
-    side = _edge_side(scenario, str(config["provision"]), folder)
+    pairs = tuple(sorted((name, str(value)) for name, value in context.run_config.items()))
+    side = _edge_side(pairs, str(config["provision"]), folder)
     return CellRound(side, int(config["cell"]), int(config["round"]))  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=2)
-def _edge_side(scenario: ScenarioConfig, provision: str, folder: Path) -> EdgeSide:
+def _edge_side(pairs: tuple[tuple[str, str], ...], provision: str, folder: Path) -> EdgeSide:
+    scenario = from_run_config(pairs)
     return EdgeSide.make(scenario, Population(scenario), Kit.read(folder, provision).parts, folder)
 
 
 def state_folder(context: Context) -> Path:
-    """Return where this node keeps its cells: ``state`` of the run's config, or a folder of
-    the system's temporary directory named after the Flower run.
+    """Return where this node keeps its cells.
+
+    It is ``state`` of the run's config, or a temporary folder named after the Flower run.
     """
     named = str(context.run_config.get("state", ""))
     return Path(named) if named else Path(tempfile.gettempdir()) / f"fedsim-{context.run_id}"
-
-
-def _texts(config: Mapping[str, object]) -> dict[str, str]:
-    return {name: str(value) for name, value in config.items()}
 
 
 def _reply(message: Message, arrays: Named) -> Message:

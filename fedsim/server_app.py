@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def hold(grid: Grid, run_dir: Path, display: Display) -> None:
     done = ledger.committed_rounds(run_dir)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    logging.getLogger("flwr").setLevel(logging.WARNING)
     try:
         population = Population(scenario)
         setting = make_setting(scenario, population, cache_dir())

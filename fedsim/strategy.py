@@ -80,7 +80,7 @@ class EdgeHalf:
 
     def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
         """Return multiply-accumulates of one inference, int64 (B or 1)."""
-        return np.asarray([self.backbone.macs(None)], np.int64)
+        return self.backbone.macs(None)
 
     def update(
         self,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from fedsim.answers import held_rows, spread
 from fedsim.arrays import Named
 from fedsim.budget import spend
 from fedsim.cloud.kit import Kit
@@ -19,7 +20,7 @@ from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Arrays, Uploads
 from fedsim.store import CellStore
 from fedsim.strategy import EdgeCloudStrategy
-from fedsim.wire import at_rest, decode_items, open_records, seal
+from fedsim.wire import at_rest, decode_items, seal
 
 
 class Answering:
@@ -34,6 +35,7 @@ class Answering:
     ) -> None:
         self.scenario, self.strategy, self.kit, self.folder = scenario, strategy, kit, folder
         self.columns = kit.columns(strategy)
+        self.at_rest = tuple(tuple(at_rest(columns)) for columns in self.columns)
         self.mirrors = any(codec.needs_held for part in self.columns for _, codec in part)
 
     def uploads(self, channel: int, sent: Named) -> Uploads:
@@ -53,6 +55,7 @@ class Answering:
             out |= self._channel(c, round, sent, tokens, mirror)
         if mirror is not None:
             mirror.save(round)
+            mirror.drop_before(round - 1)
         return out
 
     def _channel(
@@ -64,26 +67,25 @@ class Answering:
         mirror: CellStore | None,
     ) -> Named:
         edges = np.asarray(sent[f"{channel}.edges"], np.int64)
-        if not len(edges) or not self.columns[channel]:
-            return _answered(channel, edges[:0], Ragged.empty(), edges[:0])
-        rows = self._rows(channel, round, sent)
         columns = self.columns[channel]
-        held = _held(columns, mirror, channel, edges) if mirror is not None else None
-        if held is not None:
-            rows = {
-                name: np.broadcast_to(row, (len(edges), *row.shape[1:]))
-                for name, row in rows.items()
-            }
-        records = seal(columns, rows, held)
-        index = np.arange(len(edges)) if len(records) == len(edges) else np.zeros_like(edges)
-        paid = spend(tokens, edges, records.sizes[index])
-        used, index = np.unique(index[paid], return_inverse=True)
-        if mirror is not None and paid.any():
-            kept = {name: row[paid] for name, row in rows.items()}
-            mirror.put(
-                channel, edges[paid], seal(at_rest(columns), kept), np.arange(int(paid.sum()))
+        if not len(edges) or not columns:
+            return _answered(channel, edges[:0], Ragged.empty())
+        rows = self._rows(channel, round, sent)
+        held = None
+        if mirror is not None:
+            names = sent["names"][edges]
+            held = spread(
+                held_rows(mirror, self.at_rest[channel], channel, edges, names), len(edges)
             )
-        return _answered(channel, edges[paid], records.take(used), index)
+            rows = spread(rows, len(edges))
+        records = seal(columns, rows, held)
+        paid = spend(tokens, edges, np.broadcast_to(records.sizes, len(edges)))
+        if mirror is not None:
+            kept = {name: row[paid] for name, row in rows.items()}
+            mirror.put(channel, edges[paid], seal(self.at_rest[channel], kept))
+        if len(records) == len(edges):
+            records = records.take(np.flatnonzero(paid))
+        return _answered(channel, edges[paid], records)
 
     def _rows(self, channel: int, round: int, sent: Named) -> Arrays:
         if self.strategy.federated:
@@ -94,12 +96,11 @@ class Answering:
 
     def _mirror(self, cell: int, round: int, count: int) -> CellStore:
         if round > 1:
-            return CellStore.load(self.folder, cell, round - 1)
-        initial = [
-            Ragged.of([seal(at_rest(columns), self.strategy.initial(c)).row(0)])
-            for c, columns in enumerate(self.columns)
-        ]
-        return CellStore.new(self.folder, cell, count, initial, {})
+            return CellStore.open(self.folder, cell, round - 1)
+        store = CellStore(self.folder, cell, count, len(self.columns))
+        for c, columns in enumerate(self.at_rest):
+            store.put(c, np.arange(count), seal(columns, self.strategy.initial(c)))
+        return store
 
     # ---- what a resumed run needs ---------------------------------------------------------
 
@@ -130,22 +131,13 @@ class Answering:
         return self.folder / f"learnt-r{round:04d}.safetensors"
 
 
-def _answered(
-    channel: int, edges: NDArray[np.int64], records: Ragged, index: NDArray[np.int64]
-) -> Named:
+def _answered(channel: int, edges: NDArray[np.int64], records: Ragged) -> Named:
     return {
         f"{channel}.answered": edges,
         f"{channel}.buffer": records.buffer,
         f"{channel}.offsets": records.offsets,
-        f"{channel}.index": np.asarray(index, np.int64),
     }
 
 
 def _records(sent: Named, channel: int) -> Ragged:
     return Ragged(sent[f"{channel}.buffer"], sent[f"{channel}.offsets"])
-
-
-def _held(columns, mirror: CellStore, channel: int, edges: NDArray[np.int64]) -> Arrays:  # type: ignore[no-untyped-def]
-    index, records = mirror.unique(channel, edges)
-    values = open_records(at_rest(columns), records)
-    return {name: value[index] for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Controls: is it the edge's own, fresh answer that helps?
+"""Controls that tell whether it is the edge's own, fresh answer that helps.
 
 The same edges are served with their own fresh answer, their answer of some interactions ago,
 another edge's, and the majority's. What travels for this is measured, not booked.

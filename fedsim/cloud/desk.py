@@ -30,6 +30,19 @@ from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Uploads
 from fedsim.strategy import EdgeCloudStrategy
 
+ConfigValue = (
+    int
+    | float
+    | str
+    | bytes
+    | bool
+    | list[int]
+    | list[float]
+    | list[str]
+    | list[bytes]
+    | list[bool]
+)
+
 
 class Desk:
     """Carries one run's messages; `done` rounds are committed already."""
@@ -114,7 +127,7 @@ class Desk:
         self.spool = Spool(self.run_dir)
         means = tally.means()
         self.report(round, means)
-        return MetricRecord(means)
+        return MetricRecord(dict(means))
 
     def _rows(
         self, round: int, replies: Iterable[Message], tally: Tally
@@ -142,7 +155,7 @@ class Desk:
         for cell in range(self.population.num_cells):
             yield cell, nodes[cell % len(nodes)]
 
-    def _config(self, cell: int, round: int) -> dict[str, int | str | list[int]]:
+    def _config(self, cell: int, round: int) -> dict[str, ConfigValue]:
         return {"cell": cell, "round": round, "provision": self.kit.name}
 
     def _complete(self, cells: int, did: str) -> None:
@@ -157,7 +170,7 @@ def _received(replies: Iterable[Message]) -> Iterator[tuple[int, RecordDict]]:
     for reply in replies:
         if reply.has_error():
             raise error_of(reply)
-        yield int(reply.content.config_records["config"]["cell"]), reply.content
+        yield int(str(reply.content.config_records["config"]["cell"])), reply.content
 
 
 def _in_order(received: Iterable[tuple[int, RecordDict]]) -> Iterator[RecordDict]:

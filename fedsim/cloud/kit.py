@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fedsim import plugins
+from fedsim.answers import Columns
 from fedsim.arrays import pack, unpack
 from fedsim.codecs.base import Codec
-from fedsim.edges.side import Columns, make_columns
+from fedsim.edges.side import make_columns
 from fedsim.errors import RunError
 from fedsim.files import write_atomic
 from fedsim.setting import Provision

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fedsim.answers import held_rows, spread
+from fedsim.arrays import Named
 from fedsim.budget import spend
 from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
 from fedsim.edges.side import EdgeSide
@@ -22,8 +24,6 @@ from fedsim.setting import Arrays
 from fedsim.store import CellStore
 from fedsim.wire import encode_items, open_records, seal
 
-Message = dict[str, NDArray[np.generic]]
-
 
 class CellRound:
     """One cell in one round; `index` names the cell."""
@@ -33,23 +33,26 @@ class CellRound:
         self.cell = side.population.cell(index)
         self.count, self.channels = len(self.cell.edges), len(side.population.channels)
         self.store = self._load()
-        self.state = self.store.extra
+        self.state = self.store.state
         self.tokens = side.budget.earn(self.state["tokens"])
 
     def _load(self) -> CellStore:
+        folder = self.side.folder
         if self.round > 1:
-            return CellStore.load(self.side.folder, self.index, self.round - 1)
-        initial = [self.side.initial(c) for c in range(self.channels)]
-        state: Message = {"tokens": self.side.budget.start(self.count)}
+            return CellStore.open(folder, self.index, self.round - 1)
+        store = CellStore(folder, self.index, self.count, self.channels)
+        store.state["tokens"] = self.side.budget.start(self.count)
         for c, channel in enumerate(self.side.population.channels):
-            state[f"{c}.asked"] = np.zeros((self.count, channel.interests.shape[1]), np.float32)
-            state[f"{c}.asked_round"] = np.zeros(self.count, np.int32)
-            state[f"{c}.answered_round"] = np.zeros(self.count, np.int32)
-        return CellStore.new(self.side.folder, self.index, self.count, initial, state)
+            store.put(c, np.arange(self.count), self.side.initial(c))
+            groups = channel.interests.shape[1]
+            store.state[f"{c}.asked"] = np.zeros((self.count, groups), np.float32)
+            store.state[f"{c}.asked_round"] = np.zeros(self.count, np.int32)
+            store.state[f"{c}.answered_round"] = np.zeros(self.count, np.int32)
+        return store
 
     # ---- first half of the round: upload ----------------------------------------------
 
-    def upload(self, lags: tuple[int, ...] = ()) -> Message:
+    def upload(self, lags: tuple[int, ...] = ()) -> Named:
         """Return what the cell's edges send, as named arrays.
 
         For each channel C: ``C.requested`` bool (B); ``C.edges`` the positions that upload,
@@ -57,7 +60,7 @@ class CellRound:
         booked. With `lags`, also every edge's older windows ``C.lagN`` for the controls,
         which are measured, not sent. ``tokens`` is what is left of the budgets.
         """
-        out: Message = {}
+        out: Named = {}
         for c in range(self.channels):
             windows = self._windows(c)
             out[f"{c}.requested"] = requested = self._requests(c, windows)
@@ -90,7 +93,7 @@ class CellRound:
 
     def _send_items(
         self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]
-    ) -> Message:
+    ) -> Named:
         num_items = self.side.population.channels[channel].num_items
         records = encode_items(windows[edges], num_items, self.cell.edges[edges])
         paid = spend(self.tokens, edges, records.sizes)
@@ -100,9 +103,7 @@ class CellRound:
             f"{channel}.offsets": sent.offsets,
         }
 
-    def _update(
-        self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]
-    ) -> Message:
+    def _update(self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]) -> Named:
         """Train locally; the cell sends the mean of what its edges' updates decode to."""
         streams, columns = self.cell.channels[channel], self.side.columns[channel]
         history = streams.cuts[edges, self.round - 1]
@@ -120,29 +121,23 @@ class CellRound:
             out[f"{channel}.mean.{name}"] = mean.astype(np.float32)
         return out
 
-    def _sent(self, channel: int, edges: NDArray[np.int64], sizes: NDArray[np.int64]) -> Message:
+    def _sent(self, channel: int, edges: NDArray[np.int64], sizes: NDArray[np.int64]) -> Named:
         uplink = np.zeros(self.count, np.int64)
         uplink[edges] = sizes
         return {f"{channel}.edges": edges, f"{channel}.uplink": uplink}
 
     def _held(self, channel: int, edges: NDArray[np.int64]) -> Arrays:
-        """Decode the answers that edges hold; one row where all hold the same record."""
         columns = self.side.store_columns[channel]
-        if not columns:
-            return {}
-        index, records = self.store.unique(channel, edges)
-        values = open_records(columns, records, edges=self.cell.edges[edges])
-        shared = len(records) == 1
-        return values if shared else {name: value[index] for name, value in values.items()}
+        return held_rows(self.store, columns, channel, edges, self.cell.edges[edges])
 
     # ---- second half: apply the answers, test then train -------------------------------
 
-    def evaluate(self, message: Message) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    def evaluate(self, message: Named) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         """Apply the answers, rank the round's items, keep the state; return both tables.
 
         `message` names for each channel C the edges answered ``C.answered``, the record of
-        each in ``C.buffer`` / ``C.offsets`` by ``C.index``, and echoes ``C.requested`` and
-        ``C.uplink``; control rows are ``C.control.KIND.COLUMN`` for edges ``C.sample``.
+        each (or one for all) in ``C.buffer`` / ``C.offsets``, and echoes ``C.requested``
+        and ``C.uplink``; control rows are ``C.control.KIND.COLUMN`` for edges ``C.sample``.
         """
         ledger, controls = [], []
         for c in range(self.channels):
@@ -152,13 +147,14 @@ class CellRound:
             controls += self._controls(c, message)
         self.state["tokens"] = self.tokens
         self.store.save(self.round)
+        self.store.drop_before(self.round - 1)
         ks = self.side.scenario.evaluation.ks
         return (
             pa.concat_batches(ledger),
             pa.concat_batches(controls) if controls else rows(controls_schema(ks), edge=[]),
         )
 
-    def _apply(self, channel: int, message: Message) -> NDArray[np.int64]:
+    def _apply(self, channel: int, message: Named) -> NDArray[np.int64]:
         """Put the answers that came into the store; return bytes received, int64 (B)."""
         answered = np.asarray(message[f"{channel}.answered"], np.int64)
         downlink = np.zeros(self.count, np.int64)
@@ -167,35 +163,27 @@ class CellRound:
                 np.asarray(message[f"{channel}.buffer"], np.uint8),
                 np.asarray(message[f"{channel}.offsets"], np.int64),
             )
-            index = np.asarray(message[f"{channel}.index"], np.int64)
-            downlink[answered] = records.sizes[index]
-            self._keep(channel, answered, records, index)
+            downlink[answered] = records.sizes
+            self._keep(channel, answered, records)
             self.state[f"{channel}.answered_round"][answered] = self.round
         self.tokens -= message[f"{channel}.uplink"] + downlink
         return downlink
 
-    def _keep(
-        self,
-        channel: int,
-        edges: NDArray[np.int64],
-        records: Ragged,
-        index: NDArray[np.int64],
-    ) -> None:
+    def _keep(self, channel: int, edges: NDArray[np.int64], records: Ragged) -> None:
         """Store records as they came, or, where they need the held answer, standing alone."""
         columns = self.side.columns[channel]
         if any(codec.needs_held for _, codec in columns):
-            held = self._held(channel, edges)
-            names = self.cell.edges[edges]
-            values = open_records(columns, records.take(index), held=held, edges=names)
-            records, index = seal(self.side.store_columns[channel], values), np.arange(len(edges))
-        self.store.put(channel, edges, records, index)
+            held, names = self._held(channel, edges), self.cell.edges[edges]
+            values = open_records(columns, records, held=spread(held, len(edges)), edges=names)
+            records = seal(self.side.store_columns[channel], values)
+        self.store.put(channel, edges, records)
 
     def _note_request(self, channel: int, requested: NDArray[np.bool_]) -> None:
         recent = self._interests(channel, self._windows(channel)[requested])
         self.state[f"{channel}.asked"][requested] = recent
         self.state[f"{channel}.asked_round"][requested] = self.round
 
-    def _test(self, channel: int, message: Message, downlink: NDArray[np.int64]) -> pa.RecordBatch:
+    def _test(self, channel: int, message: Named, downlink: NDArray[np.int64]) -> pa.RecordBatch:
         """Rank the round's items with the answers held; return the ledger's rows."""
         everybody = np.arange(self.count)
         answers = self._held(channel, everybody)
@@ -218,7 +206,7 @@ class CellRound:
             uplink_bytes=uplink,
             downlink_bytes=downlink,
             candidate_bytes=self._candidate_bytes(channel) * (sums["targets"] > 0),
-            stored_bytes=self.side.fixed_bytes[channel] + self.store.stored_bytes(channel),
+            stored_bytes=self.side.fixed_bytes[channel] + self.store.stored_bytes()[:, channel],
             paper_bits=answered * self.side.paper_bits(channel),
             macs=np.broadcast_to(self.side.half.macs(channel, answers), self.count),
             latency_ms=self._latency_ms(uplink, downlink),
@@ -230,7 +218,7 @@ class CellRound:
 
     def _sums(
         self, channel: int, answers: Arrays, targets: Targets, edges: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.generic]]:
+    ) -> Named:
         """Rank the targets of the edges at these positions; return sums per edge."""
         config, scenario = self.side.scenario.evaluation, self.side.scenario
         candidates = None
@@ -266,9 +254,9 @@ class CellRound:
         kilobits = uplink * 8e-3 / up + downlink * 8e-3 / down
         return np.where(uplink + downlink > 0, kilobits + rtt, np.nan)
 
-    def _controls(self, channel: int, message: Message) -> list[pa.RecordBatch]:
+    def _controls(self, channel: int, message: Named) -> list[pa.RecordBatch]:
         prefix = f"{channel}.control."
-        found: dict[str, dict[str, NDArray[np.generic]]] = {}
+        found: dict[str, Named] = {}
         for name, values in message.items():
             if name.startswith(prefix):
                 kind, _, column = name.removeprefix(prefix).partition(".")

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import plugins
+from fedsim.answers import Columns
 from fedsim.budget import Budget
-from fedsim.codecs.base import Codec, Column
+from fedsim.codecs.base import Codec
 from fedsim.devices import DEVICES
 from fedsim.policies.base import Policy
 from fedsim.population import Population
@@ -20,8 +21,7 @@ from fedsim.ragged import Ragged
 from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Arrays, Provision, Setting
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf
-
-Columns = tuple[tuple[Column, Codec], ...]
+from fedsim.wire import at_rest
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ class EdgeSide:
     @cached_property
     def store_columns(self) -> tuple[Columns, ...]:
         """The columns with codecs whose records stand alone, as an edge keeps them."""
-        return tuple(
-            tuple((column, codec.at_rest) for column, codec in columns) for columns in self.columns
-        )
+        return tuple(tuple(at_rest(columns)) for columns in self.columns)
 
     @cached_property
     def links(self) -> dict[str, NDArray[np.float64]]:
