@@ -86,6 +86,7 @@ class Population:
         self.scenario = scenario
         data: Any = plugins.load("datasets", scenario.data.name)
         self.dataset: Dataset = data(scenario.data, scenario)
+        self.dataset.check()
         self.channels = self.dataset.channels
         self.num_edges = self.dataset.num_edges
         if scenario.population.edges is not None:

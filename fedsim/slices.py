@@ -105,13 +105,21 @@ def cut_by_time(
 
 def take_heads(streams: Streams, lengths: NDArray[np.int64]) -> Streams:
     """Return the first `lengths[i]` interactions of each stream."""
-    return _take(streams, streams.offsets[:-1], lengths)
+    return take(streams, streams.offsets[:-1], lengths)
 
 
 def take_tails(streams: Streams, longest: int) -> Streams:
     """Return the last `longest` interactions of each stream."""
     lengths = np.minimum(streams.lengths, longest)
-    return _take(streams, streams.offsets[1:] - lengths, lengths)
+    return take(streams, streams.offsets[1:] - lengths, lengths)
+
+
+def take(streams: Streams, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Streams:
+    """Return `lengths` interactions from each of the places `starts` on, as streams."""
+    index = spans(starts, lengths)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    times = None if streams.times is None else streams.times[index]
+    return Streams(streams.items[index], offsets, times)
 
 
 def spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -123,13 +131,6 @@ def spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.i
     before = np.cumsum(lengths) - lengths
     index: NDArray[np.int64] = np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
     return index
-
-
-def _take(streams: Streams, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Streams:
-    index = spans(starts, lengths)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    times = None if streams.times is None else streams.times[index]
-    return Streams(streams.items[index], offsets, times)
 
 
 @njit(cache=True)

@@ -92,6 +92,15 @@ class Dataset(Plugin):
             The data has no times.
         """
 
+    def check(self) -> None:
+        """Refuse data with an edge that has fewer than SHORTEST interactions in all.
+
+        Raises
+        ------
+        DataError
+            Names the user, the count and what to set; generated data is always all right.
+        """
+
     @classmethod
     def examples(cls, folder: Path) -> Iterable[Options]:
         """Yield options to test this data set with; files it needs are written to `folder`."""

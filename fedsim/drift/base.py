@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim import split
+from fedsim.errors import ConfigError
 from fedsim.plugins import Options, Plugin
 from fedsim.scenario import Fraction, ScenarioConfig
 from fedsim.slices import ChannelStreams
 
 Moment = Annotated[int, Field(ge=1)] | Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A round (an integer from 1) or a share of the run (a float from 0 to 1)."""
+
+ActsOn = Literal["nothing", "mixture", "stream"]
+"""What a drift changes: nothing, the mixtures streams are made from, recorded streams."""
 
 Cut = Callable[[NDArray[np.int64]], tuple[ChannelStreams, ...]]
 """Gives the plain streams, per channel, of any edges."""
@@ -29,7 +33,7 @@ class Drift(Plugin):
     from; one that acts on the "stream" rewrites recorded streams.
     """
 
-    acts_on: ClassVar[Literal["nothing", "mixture", "stream"]]
+    acts_on: ClassVar[ActsOn]
 
     def __init__(self, config: Options, scenario: ScenarioConfig, num_edges: int) -> None:
         self.seed = scenario.seed
@@ -74,10 +78,11 @@ class PartialDrift(Drift):
         self.config = config
 
     @abstractmethod
-    def course(self) -> NDArray[np.float32]:
-        """Return the share of the new interest over the run of an edge that drifts.
+    def course(self, edges: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the share of the new interest of edges that drift, over the run.
 
-        float32 (R + 1), from 0 to 1; entry 0 is history.
+        float32 (B, R + 1), or (1, R + 1) where it is the same for all; from 0 to 1; column 0
+        is history.
         """
 
     def drifts(self, edges: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -86,13 +91,18 @@ class PartialDrift(Drift):
 
     def weights(self, edges: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the course for edges that drift and zeros for the others."""
-        return self.drifts(edges)[:, None] * self.course()
+        return self.drifts(edges)[:, None] * self.course(edges)
 
 
 def round_of(moment: int | float, rounds: int) -> int:
-    """Return the first round at or after a moment.
+    """Return the round that begins at a moment; at the end of the run, one past the last.
 
     >>> round_of(3, 10), round_of(0.5, 10), round_of(1.0, 10)
     (3, 6, 11)
     """
+    if isinstance(moment, int) and moment > rounds:
+        raise ConfigError(
+            f"drift at round {moment}, but the run has {rounds} rounds; name an earlier one, or "
+            f"a share of the run such as 0.5"
+        )
     return moment if isinstance(moment, int) else int(np.floor(moment * rounds)) + 1

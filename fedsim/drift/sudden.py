@@ -6,12 +6,12 @@ ACM Computing Surveys 46(4), 2014. https://doi.org/10.1145/2523813 (section 2.3)
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.drift.base import Moment, PartialDrift, PartialDriftConfig, round_of
+from fedsim.drift.base import ActsOn, Moment, PartialDrift, PartialDriftConfig, round_of
 
 
 class SuddenConfig(PartialDriftConfig):
@@ -25,10 +25,10 @@ class Sudden(PartialDrift):
     """The interest mixture is replaced at once."""
 
     Config = SuddenConfig
-    acts_on: ClassVar[Literal["nothing", "mixture", "stream"]] = "mixture"
+    acts_on: ClassVar[ActsOn] = "mixture"
     config: SuddenConfig
 
-    def course(self) -> NDArray[np.float32]:
+    def course(self, edges: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a step from 0 to 1 at the round `at`."""
         first = round_of(self.config.at, self.rounds)
-        return (np.arange(self.rounds + 1) >= first).astype(np.float32)
+        return (np.arange(self.rounds + 1)[None] >= first).astype(np.float32)
