@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ def reference(
     return np.packbits(mask, axis=1, bitorder="little")
 
 
+@settings(deadline=None)
 @given(data=st.data(), elements=st.sampled_from([FLOATS, FEW]), weighed=st.booleans())
 def test_both_backends_equal_a_stable_sort(
     data: st.DataObject, elements: st.SearchStrategy[float], weighed: bool
