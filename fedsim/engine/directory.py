@@ -42,10 +42,17 @@ def create_run_dir(scenario: ScenarioConfig, out: Path, label: str | None = None
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
     run_dir = out.resolve() / scenario.name / f"{stamp}-{scenario.identity()[:8]}"
-    write_scenario(scenario, run_dir / "scenario.toml")
+    open_run_dir(scenario, run_dir, label)
+    return run_dir
+
+
+def open_run_dir(scenario: ScenarioConfig, run_dir: Path, label: str | None = None) -> None:
+    """Make a run directory with the resolved scenario and the environment, if it is new."""
+    if (run_dir / "scenario.toml").exists():
+        return
     environment = describe_environment(scenario) | ({"label": label} if label else {})
     write_atomic(run_dir / "env.json", json.dumps(environment, indent=2) + "\n")
-    return run_dir
+    write_scenario(scenario, run_dir / "scenario.toml")
 
 
 def write_scenario(scenario: ScenarioConfig, file: Path) -> None:

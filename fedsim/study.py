@@ -1,0 +1,168 @@
+"""Studies of several runs: strategies compared on the same streams, a paper's table.
+
+A study is a folder with one run directory for each variant and seed. A run found there is
+not run again: a finished one is taken as it is, an unfinished one goes on. Runs are
+independent and computed on one thread each, so several go on side by side in processes of
+their own, and the ledgers do not depend on how many.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedsim.display import Display
+from fedsim.engine.directory import open_run_dir
+from fedsim.engine.run import Run, resume
+from fedsim.errors import ConfigError, RunError, nearest
+from fedsim.scenario import ScenarioConfig, build
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One line of a study: its label and what it changes in the scenario, by dotted name."""
+
+    label: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a study."""
+
+    label: str
+    seed: int
+    scenario: ScenarioConfig
+    path: Path
+
+
+def compare(
+    scenario: ScenarioConfig,
+    strategies: Sequence[str],
+    *,
+    seeds: int = 1,
+    out: str | Path = "runs",
+    jobs: int | None = None,
+    tell: Tell | None = None,
+) -> list[Run]:
+    """Run strategies on the same streams and return their runs, strategy by strategy.
+
+    Parameters
+    ----------
+    scenario
+        What they share; a strategy named there keeps its options.
+    strategies
+        Names, each once.
+    seeds
+        Repeat with ``scenario.seed``, ``scenario.seed + 1``, …; each seed has its own
+        streams, the same for all strategies.
+    out
+        Folder for the study ``OUT/NAME/compare``.
+    jobs
+        Runs side by side; the number of cores when unset.
+    tell
+        Told a line when a run begins and ends.
+
+    Raises
+    ------
+    FedsimError
+        A strategy is unknown, or a run failed; the finished ones are kept.
+    """
+    if len(set(strategies)) != len(strategies) or not strategies:
+        raise ConfigError(f"strategies to compare must be named once each, got {list(strategies)}")
+    variants = [Variant(name, {"strategy.name": name}) for name in strategies]
+    folder = Path(out) / scenario.name / "compare"
+    return run_variants(scenario, variants, seeds=seeds, folder=folder, jobs=jobs, tell=tell)
+
+
+def run_variants(
+    scenario: ScenarioConfig,
+    variants: Sequence[Variant],
+    *,
+    seeds: int,
+    folder: Path,
+    jobs: int | None = None,
+    tell: Tell | None = None,
+) -> list[Run]:
+    """Run every variant with every seed in a study's folder; return the runs in order."""
+    if seeds < 1:
+        raise ConfigError(f"seeds = {seeds}: give at least 1")
+    todo = [
+        _job(scenario, variant, scenario.seed + number, folder.resolve())
+        for variant in variants
+        for number in range(seeds)
+    ]
+    count = min(jobs or os.cpu_count() or 1, len(todo))
+    run = _one_by_one if count == 1 else _side_by_side
+    done = dict(run(todo, count, tell or (lambda _: None)))
+    return [done[job.path] for job in todo]
+
+
+def choose(labels: Sequence[str] | None, variants: Sequence[Variant]) -> list[Variant]:
+    """Return the variants of these labels, or all.
+
+    Raises
+    ------
+    ConfigError
+        A label is not among them.
+    """
+    if labels is None:
+        return list(variants)
+    known = {variant.label: variant for variant in variants}
+    for label in labels:
+        if label not in known:
+            raise ConfigError(f"no variant '{label}'; {nearest(label, known)}")
+    return [known[label] for label in labels]
+
+
+def _job(scenario: ScenarioConfig, variant: Variant, seed: int, folder: Path) -> Job:
+    changes = {"seed": seed, **variant.changes}
+    config = build(scenario.model_dump(mode="json", exclude_none=True), changes, variant.label)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", variant.label)
+    path = folder / f"{name}-s{seed}-{config.identity()[:8]}"
+    return Job(variant.label, seed, config, path)
+
+
+def _one_by_one(jobs: Iterable[Job], _: int, tell: Tell) -> Iterator[tuple[Path, Run]]:
+    for job in jobs:
+        yield job.path, _finish(job, tell)
+
+
+def _side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple[Path, Run]]:
+    """Spawn `count` processes; on the first failure or Ctrl-C start nothing more."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        pending: dict[Future[Run], Job] = {pool.submit(_finish, job): job for job in jobs}
+        try:
+            while pending:
+                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job = pending.pop(future)
+                    run = future.result()
+                    left = f", {len(pending)} to go" if pending else ""
+                    tell(f"{job.label}, seed {job.seed}: done{left}")
+                    yield job.path, run
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a run's process was killed (out of memory?); start the study again with fewer "
+                "jobs: finished runs are kept, the others go on"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _finish(job: Job, tell: Tell | None = None) -> Run:
+    """Run a job, or go on with it, or find it finished."""
+    if tell:
+        tell(f"{job.label}, seed {job.seed}")
+    open_run_dir(job.scenario, job.path, job.label)
+    return resume(job.path, scenario=job.scenario, display=Display(quiet=True))
