@@ -1,0 +1,74 @@
+"""Trains a learner as the scenario says, unless the cache already has what it would learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from fedsim.data.base import Streams
+from fedsim.setting import Setting
+from fedsim.training.cache import cached, checksum, streams_hash
+from fedsim.training.learner import Learner
+from fedsim.training.loop import train
+
+
+def fit(
+    learner: Learner,
+    streams: Streams,
+    setting: Setting,
+    *,
+    purpose: str,
+    options: Mapping[str, object] | None = None,
+    targets_per_mask: int = 1,
+    epochs: int | None = None,
+) -> None:
+    """Train a learner in place by the scenario's `train` section, or take it from the cache.
+
+    Parameters
+    ----------
+    learner
+        In its starting state, which is part of the cache's key.
+    streams
+        What to learn from.
+    setting
+        The study: seed, training, what is left out of the softmax, and the cache's folder.
+    purpose
+        Names this training: its randomness and its progress bar.
+    options
+        Whatever of the learner is not in its state and changes what it learns.
+    targets_per_mask
+        Consecutive targets of an edge that share what is generated for the first.
+    epochs
+        Instead of the scenario's.
+    """
+    scenario = setting.scenario
+    config = scenario.train
+    if epochs is not None:
+        config = config.model_copy(update={"epochs": epochs})
+    key = {
+        "learner": type(learner).__qualname__,
+        "purpose": purpose,
+        "options": dict(options or {}),
+        "targets_per_mask": targets_per_mask,
+        "train": config.model_dump(mode="json"),
+        "model": scenario.model.model_dump(mode="json"),
+        "exclude": scenario.evaluation.exclude,
+        "seed": scenario.seed,
+        "streams": streams_hash(streams),
+        "start": checksum(learner.state_dict()),
+    }
+
+    def make() -> dict[str, Tensor]:
+        train(
+            learner,
+            streams,
+            config,
+            scenario.evaluation.exclude,
+            seed=scenario.seed,
+            purpose=purpose,
+            targets_per_mask=targets_per_mask,
+        )
+        return dict(learner.state_dict())
+
+    learner.load_state_dict(cached(setting.cache_dir, key, make))
