@@ -212,8 +212,8 @@ class BaseGrid(Grid):
         return self._arrived(make_message(reply.metadata, error=reply.error))
 
 
-def warn_timeout(timeout: float, answered: int, messages: Iterator[Message]) -> None:
-    """Log that a round ended early, with what is known of the messages never sent."""
+def warn_timeout(answered: int, messages: Iterator[Message]) -> None:
+    """Log that a timeout ended a round, with what is known of the messages never sent."""
     left = operator.length_hint(messages, -1)
     unsent = f"{left} messages were" if left >= 0 else "what is left of the messages was"
-    log.warning("timeout of %s s: %d messages answered, %s never sent", timeout, answered, unsent)
+    log.warning("a timeout ended the round: %d messages answered, %s never sent", answered, unsent)

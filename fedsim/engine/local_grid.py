@@ -43,7 +43,7 @@ class LocalGrid(BaseGrid):
         for answered, message in enumerate(source, start=1):
             yield self._answer(self._stamp(message))
             if timeout is not None and time.monotonic() - start > timeout:
-                warn_timeout(timeout, answered, source)
+                warn_timeout(answered, source)
                 return
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:

@@ -91,9 +91,10 @@ def error_of(reply: Message) -> FedsimError:
     An exception of another family than `FedsimError` comes back as a `RunError`.
     """
     reason = reply.error.reason or f"error code {reply.error.code}"
-    name, _, text = reason.partition(": ")
-    cls = getattr(errors, name, None)
+    first, _, where = reason.partition("\n")
+    name, _, text = first.partition(": ")
     node = f"(reply of node {reply.metadata.src_node_id})"
+    cls = getattr(errors, name, None)
     if isinstance(cls, type) and issubclass(cls, FedsimError):
-        return cls(f"{text} {node}")
-    return RunError(f"{reason} {node}")
+        return cls("\n".join(filter(None, [f"{text} {node}", where])))
+    return RunError("\n".join(filter(None, [f"{first} {node}", where])))

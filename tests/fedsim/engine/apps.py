@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import (
@@ -19,6 +20,7 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from fedsim.engine.messages import array_of, values_of
 from fedsim.errors import ConfigError, DataError
@@ -34,6 +36,10 @@ def messages(node_ids: Iterable[int], action: str = "cell", **config: object) ->
 def cells(replies: Iterable[Message]) -> list[int]:
     """Return the cells that replied, in the order of their replies."""
     return [int(reply.content["metrics"]["cell"]) for reply in replies]  # type: ignore[arg-type]
+
+
+def record_of(**arrays: NDArray[Any]) -> ArrayRecord:
+    return ArrayRecord({name: array_of(values) for name, values in arrays.items()})
 
 
 def reply_with(message: Message, context: Context, **metrics: int) -> Message:
@@ -54,8 +60,8 @@ def make_app() -> ClientApp:
     @app.query("echo")
     def echo(message: Message, context: Context) -> Message:
         record = message.content.array_records["arrays"]
-        doubled = {name: array_of(values_of(array) * 2) for name, array in record.items()}
-        return Message(RecordDict({"arrays": ArrayRecord(doubled)}), reply_to=message)
+        doubled = {name: values_of(array) * 2 for name, array in record.items()}
+        return Message(RecordDict({"arrays": record_of(**doubled)}), reply_to=message)
 
     @app.query("fail")
     def fail(message: Message, context: Context) -> Message:
@@ -104,6 +110,10 @@ def broken_app() -> ClientApp:
     raise ConfigError("unknown strategy 'dieet'; did you mean 'diet'?")
 
 
+def dying_app() -> ClientApp:
+    os._exit(3)
+
+
 def average_app() -> ClientApp:
     """Return flwr's usual app: every node gives weights and a loss of its own."""
     app = ClientApp()
@@ -125,6 +135,6 @@ def average_app() -> ClientApp:
     return app
 
 
-def local_weights(start: np.ndarray[tuple[int, ...], np.dtype[np.float64]], cell: int):  # type: ignore[no-untyped-def]
+def local_weights(start: NDArray[np.float64], cell: int) -> NDArray[np.float64]:
     """Return what cell's node makes of the weights it is sent, float64 (2, 3)."""
     return start + (cell + 1) * np.arange(6.0).reshape(2, 3)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -18,7 +18,7 @@ from fedsim.engine.internals import ErrorCode
 from fedsim.engine.local_grid import LocalGrid
 from fedsim.engine.messages import array_of, error_of, values_of
 from fedsim.errors import ConfigError, DataError, RunError
-from tests.fedsim.engine.apps import broken_app, cells, make_app, messages
+from tests.fedsim.engine.apps import broken_app, cells, make_app, messages, record_of
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_an_exception_of_the_app_is_an_error_reply(grid: LocalGrid) -> None:
     assert "in fail" in str(foreign.error.reason)
     with pytest.raises(DataError, match=r"^item 17 of edge 3 .* \(reply of node 1001\)$"):
         raise error_of(own)
-    with pytest.raises(RunError, match="ZeroDivisionError: no edges"):
+    with pytest.raises(RunError, match=r"ZeroDivisionError: no edges \(reply of node 1002\)"):
         raise error_of(foreign)
 
 
@@ -154,7 +154,7 @@ def test_the_app_runs_on_one_torch_thread(grid: LocalGrid) -> None:
 
 def test_arrays_go_there_and_back(grid: LocalGrid) -> None:
     values = np.arange(12, dtype=np.int32).reshape(3, 4)
-    content = RecordDict({"arrays": ArrayRecord({"x": array_of(values)})})
+    content = RecordDict({"arrays": record_of(x=values)})
     (reply,) = grid.send_and_receive([Message(content, 1000, "query.echo")])
     assert np.array_equal(values_of(reply.content.array_records["arrays"]["x"]), 2 * values)
 

@@ -1,0 +1,80 @@
+"""Starts a local Ray that nobody outside this machine can reach, or joins a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import ray
+
+from fedsim.errors import RunError
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Shared memory of a local Ray; payloads pass through it and do not stay."""
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""No telemetry, and no advice about accelerators."""
+
+
+def start_ray(workers: int, address: str | None, object_store_bytes: int) -> bool:
+    """Make Ray ready for `workers` workers; return whether this call started it.
+
+    A Ray that this process runs already is used as it is.
+
+    Raises
+    ------
+    RunError
+        No cluster answers at `address`, or Ray has fewer cores than workers.
+    """
+    started = not ray.is_initialized()
+    if started:
+        os.environ.update({k: os.environ.get(k, v) for k, v in QUIET.items()})
+        address = address or os.environ.get("RAY_ADDRESS")
+        if address and address != "local":
+            _join(address)
+        else:
+            _start_local(workers, object_store_bytes)
+    cores = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    if cores < workers:
+        if started:
+            ray.shutdown()
+        raise RunError(
+            f"Ray has {cores} cores, but {workers} workers want one each; "
+            f"ask for at most {cores} workers or start Ray with more"
+        )
+    return started
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise RunError(
+            f"no Ray cluster answers at '{address}' ({error}); start one with "
+            "'ray start --head', or give no address to start Ray on this machine"
+        ) from error
+
+
+def _start_local(workers: int, object_store_bytes: int) -> None:
+    """Start Ray on 127.0.0.1.
+
+    Ray replaces a loopback address by the machine's public one unless clusters are off,
+    which is a switch it has for other platforms; without it, its ports are open to all.
+    """
+    from ray._private import ray_constants
+
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(
+            address="local",
+            num_cpus=workers,
+            num_gpus=0,
+            object_store_memory=object_store_bytes,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
