@@ -222,12 +222,12 @@ def from_run_config(pairs: tuple[tuple[str, str], ...]) -> ScenarioConfig:
     """Return the scenario a Flower run's config describes.
 
     Either ``scenario-json`` holds all of it, or ``scenario`` names a file or a shipped one
-    and ``set`` overrides it (``key=value`` pairs, separated by semicolons).
+    and ``overrides`` changes it (``key=value`` pairs, separated by semicolons).
     """
     config = dict(pairs)
     if "scenario-json" in config:
         return ScenarioConfig.model_validate_json(config["scenario-json"])
-    overrides = [text for text in config.get("set", "").split(";") if text.strip()]
+    overrides = [text for text in config.get("overrides", "").split(";") if text.strip()]
     return load_scenario(config.get("scenario", "quickstart"), overrides)
 
 

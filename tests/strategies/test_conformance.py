@@ -1,0 +1,97 @@
+"""Every strategy, found by itself, keeps what all strategies promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedsim import plugins
+from fedsim.edges.side import make_setting
+from fedsim.engine.run import Interrupted, Run, resume, run
+from fedsim.population import Population
+from fedsim.scenario import ScenarioConfig
+from fedsim.setting import Uploads
+from tests.studies import StopAfter, ledger_bytes, tiny
+
+STRATEGIES = list(plugins.available("strategies"))
+
+TROUBLE = {
+    "population.ood_fraction": 0.25,
+    "population.availability": 0.7,
+    "population.devices": {"2g": 1.0, "wifi": 1.0},
+    "channels": [{"name": "home"}, {"name": "video"}, {"name": "purchase"}],
+    "data.length": 8,
+    "drift.name": "sudden",
+    "evaluation.exclude": "seen",
+}
+"""Unseen users, absent edges, three channels, short windows, a drift."""
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(params=STRATEGIES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def hard(name: str) -> ScenarioConfig:
+    return tiny(name, **TROUBLE)
+
+
+def test_a_run_measures_every_edge_channel_and_round(name: str, tmp_path: Path) -> None:
+    done = run(hard(name), out=tmp_path)
+    ledger, edges = done.ledger, done.edges
+    assert len(ledger) == 24 * 3 * (1 + 3)
+    assert (ledger.groupby(["round", "channel"]).edge.nunique() == 24).all()
+    later = ledger[ledger["round"] > 0]
+    assert later.targets.sum() > 0
+    assert (later.hit_10 <= later.targets).all()
+    assert (later.ndcg_10 <= later.hit_10).all()
+    assert edges.ood.sum() == 6
+    assert ((later.uplink_bytes > 0) <= later.requested).all()
+    assert ((later.downlink_bytes > 0) == later.answered).all()
+    assert (later.stored_bytes > 0).all() or (ledger.downlink_bytes == 0).all()
+
+
+def test_two_runs_are_bit_identical(name: str, tmp_path: Path) -> None:
+    first, second = (run(hard(name), out=tmp_path / side) for side in ("a", "b"))
+    assert ledger_bytes(first) == ledger_bytes(second)
+
+
+def test_a_resumed_run_ends_in_the_same_bytes(name: str, tmp_path: Path) -> None:
+    whole = run(hard(name), out=tmp_path / "whole")
+    with pytest.raises(Interrupted) as stopped:
+        run(hard(name), out=tmp_path / "cut", display=StopAfter(1))
+    part = Run(stopped.value.path)
+    assert part.rounds_done == 1
+    assert ledger_bytes(resume(part.path)) == ledger_bytes(whole)
+
+
+def test_a_tight_budget_is_kept_and_said(name: str, tmp_path: Path) -> None:
+    done = run(tiny(name, **{"budget.bytes_per_round": 40.0}), out=tmp_path)
+    later = done.ledger[done.ledger["round"] > 0]
+    spent = later.groupby("edge")[["uplink_bytes", "downlink_bytes"]].sum().sum(axis=1)
+    assert (spent <= 40.0 * 3).all()
+    assert (later.refused == (later.requested & ~later.answered)).all()
+
+
+def test_answers_do_not_depend_on_who_else_asks(name: str, tmp_path: Path) -> None:
+    scenario = tiny(name)
+    population = Population(scenario)
+    setting = make_setting(scenario, population, tmp_path)
+    strategy = plugins.load("strategies", name)(scenario.strategy, setting)
+    strategy.fit(population.history())
+    half = strategy.edge(setting, scenario.strategy, strategy.provision())
+    cell = population.cell(0)
+    windows = cell.channels[0].windows(1, half.upload_length)
+    together = strategy.answer(0, Uploads(cell.edges, windows), 1)
+    alone = strategy.answer(0, Uploads(cell.edges[3:4], windows[3:4]), 1)
+    for column in strategy.columns():
+        rows = together[column.name]
+        one = rows if len(rows) == 1 else rows[3:4]
+        np.testing.assert_array_equal(one, alone[column.name])
