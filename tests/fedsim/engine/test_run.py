@@ -1,0 +1,144 @@
+"""Runs: what they write, how they go on after being stopped or killed, what they refuse."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fedsim.engine.run import Interrupted, Run, resume, run
+from fedsim.errors import RunError, StoreError
+from tests.studies import StopAfter, ledger_bytes, tiny
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_a_run_directory_tells_what_was_run(tmp_path: Path) -> None:
+    done = run(tiny("diet"), out=tmp_path)
+    assert done.scenario == tiny("diet")
+    environment = json.loads((done.path / "env.json").read_text())
+    assert environment["seed"] == 0
+    assert environment["packages"]["flwr"].startswith("1.41")
+    assert done.path.name.endswith(tiny("diet").identity()[:8])
+
+
+def test_the_ledger_of_a_tiny_run_by_hand(tmp_path: Path) -> None:
+    """Bytes follow from sizes: 5 items of 2 bytes and 6 of header up, a mask and 12 down."""
+    done = run(tiny("diet"), out=tmp_path)
+    ledger, edges = done.ledger, done.edges
+    later = ledger[ledger["round"] > 0]
+    assert set(later.uplink_bytes) == {5 * 2 + 6}
+    assert set(later.downlink_bytes) == {40_960 // 8 + 12}
+    assert set(later.paper_bits) == {40_960}
+    assert (later.stale_rounds == 0).all()
+    shared = 40_960 * 4
+    assert (edges.shared_stored_bytes >= shared).all()
+    assert (edges.shared_stored_bytes < shared + 200).all()
+    provision = ledger[ledger["round"] == 0]
+    assert (provision.candidate_bytes > 61 * 64 * 4).all()
+    up, down = later.uplink_bytes * 8e-3 / 3, later.downlink_bytes * 8e-3 / 4
+    assert later.latency_ms.to_numpy() == pytest.approx((20 + up + down).to_numpy(), rel=1e-5)
+
+
+def test_an_edge_that_does_not_ask_keeps_its_answer(tmp_path: Path) -> None:
+    done = run(tiny("diet", **{"request": {"name": "every_k", "k": 2}}), out=tmp_path)
+    by_round = done.ledger.groupby("round")[["requested", "downlink_bytes", "stale_rounds"]].max()
+    assert by_round.requested.tolist() == [False, True, False, True]
+    assert by_round.downlink_bytes.tolist()[2] == 0
+    assert by_round.stale_rounds.tolist() == [0, 0, 1, 0]
+
+
+def test_a_bucket_pays_when_it_is_full_enough(tmp_path: Path) -> None:
+    """A diet costs 5,148 bytes up and down: at 2,600 a round every second round pays."""
+    budget = {"budget.bytes_per_round": 2600.0, "budget.burst_bytes": 5200.0}
+    ledger = run(tiny("diet", rounds=4, **budget), out=tmp_path).ledger
+    by_round = ledger.groupby("round")[["answered", "refused", "stale_rounds"]].max()
+    assert by_round.answered.tolist() == [True, False, True, False, True]
+    assert by_round.refused.tolist() == [False, True, False, True, False]
+    assert by_round.stale_rounds.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_killed_mid_round_a_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    scenario = tiny("diet", rounds=6)
+    whole = run(scenario, out=tmp_path / "whole")
+    out = tmp_path / "killed"
+    code = (
+        "import sys; from tests.studies import tiny; from fedsim.engine.run import run;"
+        "run(tiny('diet', rounds=6), out=sys.argv[1])"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(out)], cwd=Path.cwd())
+    deadline = time.monotonic() + 120
+    while not list(out.glob("tiny/*/ledger/round-00002.parquet")):
+        assert child.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    path = next(out.glob("tiny/*"))
+    assert 2 <= Run(path).rounds_done < 6
+    assert ledger_bytes(resume(path)) == ledger_bytes(whole)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    done = run(tiny("static"), out=tmp_path)
+    before = {name: os.stat(done.path / name).st_mtime_ns for name in ledger_bytes(done)}
+    assert resume(done.path).path == done.path
+    assert before == {name: os.stat(done.path / name).st_mtime_ns for name in before}
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match=r"resume with: fedsim run --resume .*tiny") as stopped:
+        run(tiny("static"), out=tmp_path, display=StopAfter(2))
+    assert resume(stopped.value.path).rounds_done == 3
+
+
+def test_a_run_of_another_scenario_is_not_resumed(tmp_path: Path) -> None:
+    done = run(tiny("static"), out=tmp_path)
+    other = tiny("static", **{"evaluation.exclude": "seen", "engine.workers": 2})
+    with pytest.raises(RunError, match=r"another scenario: evaluation\.exclude = 'seen'"):
+        resume(done.path, scenario=other)
+    assert resume(done.path, scenario=tiny("static", **{"engine.workers": 2})).path == done.path
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run directory: it has no scenario.toml"):
+        resume(tmp_path)
+
+
+def test_a_missing_round_in_the_middle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted) as stopped:
+        run(tiny("static"), out=tmp_path, display=StopAfter(2))
+    (stopped.value.path / "ledger" / "round-00001.parquet").unlink()
+    with pytest.raises(StoreError, match=r"round-00001.parquet is missing"):
+        resume(stopped.value.path)
+
+
+def test_a_full_disk_loses_nothing_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tiny("static"), out=tmp_path / "whole")
+    replace, calls = Path.replace, []
+
+    def full(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if "cell-000001-r0002" in str(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(StoreError, match=r"cell-000001-r0002.*disk is full; free some space"):
+        run(tiny("static"), out=tmp_path / "full")
+    monkeypatch.undo()
+    path = next((tmp_path / "full").glob("tiny/*"))
+    assert Run(path).rounds_done == 1
+    assert ledger_bytes(resume(path)) == ledger_bytes(whole)
