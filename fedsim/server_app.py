@@ -72,6 +72,7 @@ def hold(grid: Grid, run_dir: Path, display: Display) -> None:
         desk = Desk(scenario, population, strategy, kit, run_dir, done, display.round)
         desk.answering.restore(done)
         strategy.attach(desk)
+        display.ready()
         strategy.start(grid, ArrayRecord(), scenario.rounds - done, timeout=TIMEOUT_S)
     finally:
         display.stop()

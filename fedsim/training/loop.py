@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,12 +16,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from fedsim import rng
 from fedsim.data.base import Streams
+from fedsim.display import progress
 from fedsim.scenario import TrainConfig
 from fedsim.training.exclusion import Exclude, leave_out, ranks
 from fedsim.training.learner import Learner
@@ -169,7 +168,7 @@ def train(
     steps = -(-min(len(grouped(targets, targets_per_mask, order)), most) // config.batch)
     history: list[Epoch] = []
     best, best_state, waited = -1.0, _copy(learner), 0
-    with one_thread(), _progress(purpose, config.epochs * steps) as bar:
+    with one_thread(), progress(purpose, config.epochs * steps) as bar:
         for epoch in range(config.epochs if steps else 0):
             groups = order.permutation(grouped(targets, targets_per_mask, order))[:most]
             losses = []
@@ -206,18 +205,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _progress(label: str, steps: int) -> Iterator[Callable[[], None]]:
-    """Yield what advances a progress bar, which is drawn on a terminal only."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(label, total=steps)
-        yield lambda: progress.advance(task)
 
 
 def _copy(learner: Learner) -> dict[str, Tensor]:
