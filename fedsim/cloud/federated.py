@@ -50,5 +50,9 @@ def _weighted(arrays: ArrayRecord, examples: float) -> RecordDict:
 
 
 def _fold(left: RecordDict, right: RecordDict) -> RecordDict:
-    examples = sum(float(side.metric_records["metrics"][EXAMPLES]) for side in (left, right))  # type: ignore[arg-type]
+    examples = _examples(left) + _examples(right)
     return _weighted(aggregate_arrayrecords([left, right], EXAMPLES), examples)
+
+
+def _examples(record: RecordDict) -> float:
+    return float(str(record.metric_records["metrics"][EXAMPLES]))

@@ -89,7 +89,9 @@ class CellRound:
         return wanted & bool(self.side.columns[channel])
 
     def _interests(self, channel: int, windows: NDArray[np.int32]) -> NDArray[np.float32]:
-        return self.side.population.channels[channel].interests[windows].sum(axis=1)
+        interests = self.side.population.channels[channel].interests
+        recent: NDArray[np.float32] = interests[windows].sum(axis=1)
+        return recent
 
     def _send_items(
         self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]
