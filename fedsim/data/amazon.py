@@ -17,8 +17,15 @@ import pyarrow as pa
 import pyarrow.json
 
 from fedsim.data._recorded import Log, RecordedConfig, RecordedDataset
-from fedsim.data.reading import Column, codes, find_data, find_malformed, read_columns, read_lines
-from fedsim.errors import DataError
+from fedsim.data.reading import (
+    Column,
+    codes,
+    find_data,
+    find_malformed,
+    first_line,
+    read_columns,
+    unreadable,
+)
 
 _COLUMNS = (
     Column("user", "text"),
@@ -68,7 +75,7 @@ class Amazon(RecordedDataset):
 
 
 def _read_ratings(file: Path) -> dict[str, Any]:
-    first = next(iter(read_lines(file)), "")
+    first = first_line(file)
     header = first.lower().startswith("user")
     return read_columns(file, _COLUMNS, ",", skip_lines=int(header))
 
@@ -84,7 +91,7 @@ def _read_reviews(file: Path) -> dict[str, Any]:
         )
     except (pa.ArrowInvalid, OSError) as error:
         find_malformed(file, _check_review)
-        raise DataError(f"{file}: cannot be read: {error}") from error
+        raise unreadable(file, error) from error
     if any(table.column(name).null_count for name in _FIELDS):
         find_malformed(file, _check_review)
     return {name: table.column(name).combine_chunks() for name in _FIELDS}

@@ -7,6 +7,8 @@ share an interest. Seeded and on one thread, so that every process finds the sam
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,7 @@ def clustered(
     from scipy.sparse import csr_matrix
     from sklearn.cluster import KMeans
     from sklearn.decomposition import TruncatedSVD
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     matrix = csr_matrix((np.ones(len(items), np.float64), (items, users)))
@@ -41,8 +44,13 @@ def clustered(
     clusters = min(clusters, matrix.shape[0])
     dimensions = min(_DIMENSIONS, min(matrix.shape) - 1)
     state = int(rng.generator(seed, "clusters").integers(2**31))
-    with threadpool_limits(1):
-        points = TruncatedSVD(max(dimensions, 1), random_state=state).fit_transform(matrix)
+    quiet = np.errstate(divide="ignore", invalid="ignore")
+    with threadpool_limits(1), warnings.catch_warnings(), quiet:
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
+        if dimensions > 1:
+            points = TruncatedSVD(dimensions, random_state=state).fit_transform(matrix)
+        else:
+            points = matrix.toarray()
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         label = KMeans(clusters, n_init=1, random_state=state).fit_predict(points)
     return normalised(np.eye(clusters, dtype=np.bool_)[label])

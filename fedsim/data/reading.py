@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +92,9 @@ def read_columns(
         )
     except pa.ArrowInvalid as error:
         find_malformed(path, lambda line: check_fields(line, columns, delimiter), skip_lines)
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise unreadable(path, error) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}; is the file whole?") from error
+        raise unreadable(path, error) from error
     if not table.num_rows:
         raise DataError(f"{path}: holds no interactions; {_shape(columns, delimiter)}")
     return {column.name: table.column(column.name).combine_chunks() for column in columns}
@@ -114,20 +115,30 @@ def check_fields(line: str, columns: Sequence[Column], delimiter: str) -> str | 
 
 def find_malformed(path: Path, check: Callable[[str], str | None], skip_lines: int = 0) -> None:
     """Raise a DataError that names the first line `check` finds wrong, if there is one."""
-    try:
-        for number, line in enumerate(read_lines(path), start=1):
-            expected = check(line) if number > skip_lines and line else None
-            if expected:
-                raise DataError(f"{path}, line {number}: {expected}, got {line[:120]!r}")
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; is the file whole?") from error
+    for number, line in enumerate(read_lines(path), start=1):
+        expected = check(line) if number > skip_lines and line else None
+        if expected:
+            raise DataError(f"{path}, line {number}: {expected}, got {line[:120]!r}")
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Yield the lines of a text file, plain or ``.gz``, without their ends."""
-    with _open(path, encoding) as file:
-        for line in file:
-            yield line.rstrip("\r\n")
+    try:
+        with _open(path, encoding) as file:
+            for line in file:
+                yield line.rstrip("\r\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a text file, empty if it has none."""
+    return next(iter(read_lines(path)), "")
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Return the error of a file that cannot be read to its end."""
+    return DataError(f"{path}: cannot be read: {error}; is the file whole?")
 
 
 def codes(values: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fedsim.data._recorded import Log, RecordedConfig, RecordedDataset
-from fedsim.data.reading import Column, codes, find_data, read_columns, read_lines
+from fedsim.data.reading import Column, codes, find_data, first_line, read_columns
 
 _COLUMNS = (Column("user", "text"), Column("item", "text"))
 
@@ -30,7 +30,7 @@ class Sequence(RecordedDataset):
     def read(self) -> Log:
         """Read the file; fields are parted by a tab or a space."""
         file = find_data(self.config.path, "give a file of lines 'user item'")
-        first = next(iter(read_lines(file)), "")
+        first = first_line(file)
         table = read_columns(file, _COLUMNS, "\t" if "\t" in first else " ")
         users, user_names = codes(table["user"])
         items, item_names = codes(table["item"])

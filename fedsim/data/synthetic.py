@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fedsim import rng
+from fedsim.data import _topics
 from fedsim.data.base import SHORTEST, Channel, DatasetConfig, GenerativeDataset, Streams
 from fedsim.scenario import Count, Fraction, ScenarioConfig
 
@@ -55,10 +55,10 @@ class SyntheticConfig(DatasetConfig):
 
     @model_validator(mode="after")
     def _enough_items(self) -> SyntheticConfig:
-        if self.items < max(self.topics, self.longest):
+        if self.items < self.topics or (self.items < self.shortest and not self.repeats):
             raise ValueError(
                 f"items = {self.items} is too small for {self.topics} topics and streams of "
-                f"{self.shortest} items; raise items"
+                f"{self.shortest} items or more; raise items"
             )
         return self
 
@@ -124,7 +124,7 @@ class Synthetic(GenerativeDataset):
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         times = np.empty(int(offsets[-1]), np.int64)
         key = np.uint64(rng.key(self.seed, f"synthetic/{channel}/times"))
-        _times(key, edges, offsets, self.config.days * _DAY, times)
+        _topics.times(key, edges, offsets, self.config.days * _DAY, times)
         return Streams(np.zeros(len(times), np.int32), offsets, times)
 
     def streams(
@@ -140,7 +140,7 @@ class Synthetic(GenerativeDataset):
             moved = np.zeros(len(outline.items), np.float32)
         mixtures = self.mixtures(edges)
         catalogue = self._catalogues[channel]
-        _generate(
+        _topics.generate(
             np.uint64(rng.key(self.seed, f"synthetic/{channel}/items")),
             edges,
             outline.offsets,
@@ -160,7 +160,7 @@ class Synthetic(GenerativeDataset):
         """Return each edge's old and new mixture over topics, float64 (B, 2, G)."""
         out = np.empty((len(edges), 2, self.config.topics))
         key = np.uint64(rng.key(self.seed, "synthetic/interest"))
-        _dirichlet(key, np.asarray(edges, np.int64), self.config.concentration, out)
+        _topics.dirichlet(key, np.asarray(edges, np.int64), self.config.concentration, out)
         return out
 
 
@@ -191,76 +191,3 @@ def _normal(seed: int, purpose: str, edges: NDArray[np.int64]) -> NDArray[np.flo
     u = rng.uniform(seed, purpose, edges, 2)
     normal: NDArray[np.float64] = np.sqrt(-2 * np.log1p(-u[:, 0])) * np.cos(2 * np.pi * u[:, 1])
     return normal
-
-
-@njit(cache=True)
-def _times(key, edges, offsets, span, out):  # type: ignore[no-untyped-def]
-    for row in range(len(edges)):
-        start, stop = offsets[row], offsets[row + 1]
-        for position in range(stop - start):
-            out[start + position] = np.int64(span * rng.draw(key, edges[row], position, 0))
-        out[start:stop].sort()
-
-
-@njit(cache=True)
-def _dirichlet(key, edges, concentration, out):  # type: ignore[no-untyped-def]
-    # Logarithms of Gamma(a) = Gamma(a + 1) * U^(1/a), so that small a cannot underflow;
-    # Gamma(a + 1) by Marsaglia and Tsang (ACM TOMS 26, 2000).
-    d = concentration + 2.0 / 3.0
-    c = 1.0 / np.sqrt(9.0 * d)
-    for row in range(len(edges)):
-        for which in range(out.shape[1]):
-            for topic in range(out.shape[2]):
-                place, index = which * out.shape[2] + topic, 1
-                while True:
-                    radius = np.sqrt(-2.0 * np.log1p(-rng.draw(key, edges[row], place, index)))
-                    angle = 2.0 * np.pi * rng.draw(key, edges[row], place, index + 1)
-                    x = radius * np.cos(angle)
-                    v = (1.0 + c * x) ** 3
-                    u = 1.0 - rng.draw(key, edges[row], place, index + 2)
-                    if v > 0 and np.log(u) < 0.5 * x * x + d - d * v + d * np.log(v):
-                        break
-                    index += 3
-                u = 1.0 - rng.draw(key, edges[row], place, 0)
-                out[row, which, topic] = np.log(d * v) + np.log(u) / concentration
-            weights = np.exp(out[row, which] - out[row, which].max())
-            out[row, which] = weights / weights.sum()
-
-
-@njit(cache=True)
-def _next(  # type: ignore[no-untyped-def]
-    key, edge, position, attempt, last, moved, mixture, starts, popularity, successors, order
-):
-    index = attempt * 8
-    if last >= 0 and rng.draw(key, edge, position, index) < order:
-        which = rng.draw(key, edge, position, index + 1) * successors.shape[1]
-        return successors[last, int(which)]
-    which = 1 if rng.draw(key, edge, position, index + 2) < moved else 0
-    pick = rng.draw(key, edge, position, index + 3) * mixture[which, -1]
-    topic = min(np.searchsorted(mixture[which], pick, side="right"), len(starts) - 2)
-    start, stop = starts[topic], starts[topic + 1]
-    pick = rng.draw(key, edge, position, index + 4)
-    return min(start + np.searchsorted(popularity[start:stop], pick, side="right"), stop - 1)
-
-
-@njit(cache=True)
-def _generate(  # type: ignore[no-untyped-def]
-    key, edges, offsets, moved, mixtures, starts, popularity, successors, ids, order, repeats, out
-):
-    seen = np.full(len(ids), -1)
-    for row in range(len(edges)):
-        last = -1
-        for place in range(offsets[row], offsets[row + 1]):
-            position = place - offsets[row]
-            for attempt in range(16):
-                slot = _next(
-                    key, edges[row], position, attempt, last, moved[place], mixtures[row],
-                    starts, popularity, successors, order,
-                )  # fmt: skip
-                if repeats or seen[slot] != row:
-                    break
-            while not repeats and seen[slot] == row:
-                slot = (slot + 1) % len(ids)
-            seen[slot] = row
-            last = slot
-            out[place] = ids[slot]
