@@ -1,36 +1,29 @@
-"""Frozen weights of which each edge keeps its own part, in training, in answers, on edges.
+"""Learners with frozen weights of which only a part is kept, and one mask for everybody.
 
-What `diet`, `dieting` and `long_diet` share: the learner whose subclasses say where scores
-come from, one learned mask for everybody, and the edge half, which unpacks a mask.
-
-Notation: `B` edges, `H` upload length, `D` embedding size, `N` maskable parameters.
+Notation: `B` edges, `H` upload length, `N` maskable parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fedsim import rng
 from fedsim.data.base import Streams
 from fedsim.kernels.select import kept_count, select_into
 from fedsim.kernels.straight_through import masked_weights
-from fedsim.layout import Layout
 from fedsim.models.base import Backbone, split_layers, xavier_normal
-from fedsim.setting import Arrays
-from fedsim.strategy import EdgeHalf
+from fedsim.setting import Setting
+from fedsim.training.fit import fit
 from fedsim.training.learner import Learner
 from fedsim.training.loop import one_thread
-from fedsim.training.targets import windows
 
 BATCH = 256
 """Uploads answered at a time."""
-TYPICAL = 1024
-"""At most so many edges' masks stand for all in a majority or a codec's prior."""
 
 
 class MaskedLearner(Learner):
@@ -63,6 +56,10 @@ class MaskedLearner(Learner):
         self.register_buffer("frozen", frozen)
         self.kept = [kept_count(layer.size, keep) for layer in backbone.layout.layers]
         self.scale = scale
+
+    def options(self) -> dict[str, object]:
+        """Return what the cache must know and no tensor tells."""
+        return {"kept": self.kept, "scale": self.scale}
 
     def layer_scores(
         self, uploads: Tensor, gen: torch.Generator | None = None
@@ -126,58 +123,24 @@ class GlobalMask(MaskedLearner):
         return self._pack(torch.empty(1, 0))
 
 
-class MaskedEdge(EdgeHalf):
-    """Runs the backbone on the frozen weights that its mask keeps."""
+def trained_mask(
+    setting: Setting, channel: int, streams: Streams, frozen: Tensor, keep: float, scale: float
+) -> GlobalMask:
+    """Return one channel's global mask, trained on its streams."""
+    place = setting.channels[channel]
+    purpose = f"mask/{place.name}"
+    gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
+    learner = GlobalMask(setting.backbone, place.num_items, gen, frozen, keep, scale)
+    fit(learner, streams, setting, purpose=purpose, options=learner.options())
+    return learner
 
-    @cached_property
-    def frozen(self) -> NDArray[np.float32]:
-        """Frozen weights as a kept one is used, float32 (N)."""
-        flat = self.provision.shared["frozen"].astype(np.float32)
-        return flat * np.float32(kept_scale(self.config.keep, self.config.scale))
 
-    def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
-        kept = self._bits(rows) * self.frozen
-        return split_layers(self.backbone.layout, torch.from_numpy(kept))
-
-    def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
-        return self.backbone.macs(kept_rows(self.backbone.layout, self._bits(rows)))
-
-    def _bits(self, rows: Arrays) -> NDArray[np.uint8]:
-        size = self.backbone.layout.size
-        packed = rows["mask"].astype(np.uint8, copy=False)
-        return np.unpackbits(packed, axis=1, count=size, bitorder="little")
+def frozen_weights(setting: Setting) -> Tensor:
+    """Return Xavier-normal weights (N), the same for all channels and strategies of a seed."""
+    gen = rng.torch_generator(setting.scenario.seed, "frozen")
+    return setting.backbone.init_weights(gen)
 
 
 def kept_scale(keep: float, scaled: bool) -> float:
     """Return the factor on kept weights: 1, or what keeps a layer's variance as it was."""
     return keep**-0.5 if scaled else 1.0
-
-
-def kept_rows(layout: Layout, bits: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return how many rows of each layer keep an element; bits (B, N) to int64 (B, layers)."""
-    starts = np.cumsum(layout.row_lengths) - layout.row_lengths
-    alive = np.bitwise_or.reduceat(bits, starts, axis=1)
-    rows = np.cumsum([0, *(layer.rows for layer in layout.layers)])[:-1]
-    counts: NDArray[np.int64] = np.add.reduceat(alive, rows, axis=1, dtype=np.int64)
-    return counts
-
-
-def typical_masks(learner: MaskedLearner, streams: Streams) -> NDArray[np.uint8]:
-    """Return the masks of an even sample of edges at the end of their history."""
-    count = min(len(streams), TYPICAL)
-    edges = np.arange(count) * len(streams) // max(count, 1)
-    if not count:
-        return learner.masks(np.zeros((1, learner.upload_length), np.int64))
-    return learner.masks(windows(streams, edges, streams.lengths[edges], learner.upload_length))
-
-
-def majority(layout: Layout, kept: Sequence[int], masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the mask (1, packed bytes) of what most masks keep, as much of each layer."""
-    votes = np.unpackbits(masks, axis=1, count=layout.size, bitorder="little")
-    share = votes.mean(axis=0, dtype=np.float32)[None]
-    parts = []
-    for layer, keep, first in zip(layout.layers, kept, layout.offsets, strict=False):
-        part = np.empty((1, -(-layer.size // 8)), np.uint8)
-        select_into(share[:, first : first + layer.size], None, keep, part)
-        parts.append(part)
-    return np.concatenate(parts, axis=1)

@@ -18,13 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fedsim import rng
 from fedsim.data.base import Streams
 from fedsim.models.base import split_layers
-from fedsim.setting import Arrays, Provision, Setting
+from fedsim.setting import Arrays, Provision
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
-from fedsim.training.fit import fit
-from fedsim.training.learner import DenseLearner
+from strategies._dense import trained_bases
 
 
 class StaticConfig(StrategyConfig):
@@ -39,8 +37,8 @@ class StaticEdge(EdgeHalf):
     """Ranks with the weights it was provisioned with."""
 
     def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
-        flat = torch.from_numpy(self.provision.channels[channel]["weights"])
-        return split_layers(self.backbone.layout, flat)
+        flat = self.provision.channels[channel]["weights"]
+        return split_layers(self.backbone.layout, torch.from_numpy(flat))
 
 
 class Static(EdgeCloudStrategy):
@@ -48,10 +46,10 @@ class Static(EdgeCloudStrategy):
 
     Config = StaticConfig
     edge = StaticEdge
+    config: StaticConfig
 
     def fit(self, history: tuple[Streams, ...]) -> None:
-        extra = self.config.extra_epochs
-        self._learners = trained_bases(self.setting, history, extra)
+        self._learners = trained_bases(self.setting, history, self.config.extra_epochs)
 
     def provision(self) -> Provision:
         return Provision(
@@ -61,19 +59,3 @@ class Static(EdgeCloudStrategy):
             ),
             candidates=tuple(learner.candidates() for learner in self._learners),
         )
-
-
-def trained_bases(
-    setting: Setting, history: tuple[Streams, ...], extra_epochs: int = 0
-) -> list[DenseLearner]:
-    """Return a dense model a channel, trained on history."""
-    learners = []
-    for channel, streams in enumerate(history):
-        purpose = f"base/{setting.channels[channel].name}"
-        gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
-        learner = DenseLearner(setting.backbone, setting.channels[channel].num_items, gen)
-        fit(learner, streams, setting, purpose=purpose)
-        if extra_epochs:
-            fit(learner, streams, setting, purpose=f"{purpose}/extra", epochs=extra_epochs)
-        learners.append(learner)
-    return learners

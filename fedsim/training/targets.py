@@ -47,6 +47,25 @@ def split(streams: Streams) -> tuple[Targets, Targets]:
     )
 
 
+def next_items(streams: Streams) -> Targets:
+    """Return every item that has one before it, for training without validation."""
+    counts = np.maximum(streams.lengths - 1, 0)
+    return Targets(np.repeat(np.arange(len(streams)), counts), 1 + _within(counts))
+
+
+def from_padded(rows: NDArray[np.integer]) -> Streams:
+    """Return left-padded rows of items (B, H) as streams without their padding."""
+    lengths = np.count_nonzero(rows, axis=1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Streams(rows[rows != 0].astype(np.int32), offsets)
+
+
+def joined(first: Streams, second: Streams) -> Streams:
+    """Return the streams of both, one after the other, without times."""
+    offsets = np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]])
+    return Streams(np.concatenate([first.items, second.items]), offsets)
+
+
 def items_at(
     streams: Streams, edge: NDArray[np.int64], position: NDArray[np.int64]
 ) -> NDArray[np.int64]:

@@ -1,0 +1,76 @@
+"""Dense models: what `static`, `full_download` and `fedavg` share.
+
+A column ``weights`` holds the N maskable weights as floats; what is never masked and the
+item embeddings stay as provisioned, as in the papers' accounting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedsim import rng
+from fedsim.codecs.base import Column
+from fedsim.data.base import Streams
+from fedsim.models.base import Backbone, split_layers
+from fedsim.setting import Arrays, Provision, Setting
+from fedsim.strategy import EdgeHalf
+from fedsim.training.fit import fit
+from fedsim.training.learner import DenseLearner
+
+
+class DenseEdge(EdgeHalf):
+    """Runs the backbone on the weights it was answered last."""
+
+    def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
+        flat = torch.from_numpy(rows["weights"].astype(np.float32, copy=False))
+        return split_layers(self.backbone.layout, flat)
+
+
+def dense_columns(backbone: Backbone) -> tuple[Column, ...]:
+    """Return the one column of a dense answer."""
+    return (Column("weights", "dense", backbone.layout),)
+
+
+def trained_bases(
+    setting: Setting, history: tuple[Streams, ...], extra_epochs: int = 0
+) -> list[DenseLearner]:
+    """Return a dense model a channel, trained on history."""
+    learners = []
+    for place, streams in zip(setting.channels, history, strict=True):
+        purpose = f"base/{place.name}"
+        gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
+        learner = DenseLearner(setting.backbone, place.num_items, gen)
+        fit(learner, streams, setting, purpose=purpose)
+        if extra_epochs:
+            fit(learner, streams, setting, purpose=f"{purpose}/extra", epochs=extra_epochs)
+        learners.append(learner)
+    return learners
+
+
+def dense_provision(learners: Sequence[DenseLearner]) -> Provision:
+    """Return the provision of everything but the weights."""
+    return Provision(
+        channels=tuple(learner.small_arrays() for learner in learners),
+        candidates=tuple(learner.candidates() for learner in learners),
+    )
+
+
+@contextmanager
+def only_weights(learner: DenseLearner) -> Iterator[None]:
+    """Leave everything but the weights as it is while training."""
+    for name, parameter in learner.named_parameters():
+        parameter.requires_grad_(name == "flat")
+    try:
+        yield
+    finally:
+        learner.requires_grad_(True)
+
+
+def weights_row(flat: Tensor) -> Arrays:
+    """Return weights (N) as an answer for everybody."""
+    return {"weights": flat.detach().numpy()[None].copy()}

@@ -1,0 +1,136 @@
+"""Both halves of a conversation whose answers are masks; what `diet` and its kin share.
+
+Notation: `B` edges, `H` upload length, `N` maskable parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from fedsim.codecs.base import Column
+from fedsim.data.base import Streams
+from fedsim.layout import Layout
+from fedsim.models.base import split_layers
+from fedsim.plugins import CodecOptions
+from fedsim.setting import Arrays, Provision, Uploads
+from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
+from fedsim.training.targets import windows
+from strategies._masked import MaskedLearner, frozen_weights, kept_scale
+
+TYPICAL = 1024
+"""At most so many edges' masks stand for all in a majority or a codec's prior."""
+
+
+class MaskConfig(StrategyConfig):
+    """Options of every strategy that answers with masks."""
+
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Kept fraction of each layer's weights."""
+    scale: bool = False
+    """Multiply kept weights by 1 / sqrt(keep), so that a layer's variance stays."""
+    targets_per_mask: Annotated[int, Field(ge=1)] = 4
+    """Consecutive targets of an edge that one generated mask serves in training."""
+    codec: CodecOptions = Field(default="bitmask")
+    """How masks travel."""
+
+
+class MaskEdge(EdgeHalf):
+    """Runs the backbone on the frozen weights that its mask keeps."""
+
+    @cached_property
+    def frozen(self) -> NDArray[np.float32]:
+        """Frozen weights, float32 (N)."""
+        return self.provision.shared["frozen"].astype(np.float32)
+
+    @cached_property
+    def scaled(self) -> NDArray[np.float32]:
+        """Frozen weights as they are used where kept, float32 (N)."""
+        return self.frozen * np.float32(kept_scale(self.config.keep, self.config.scale))
+
+    def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
+        kept = self._bits(rows) * self.scaled
+        return split_layers(self.backbone.layout, torch.from_numpy(kept))
+
+    def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
+        return self.backbone.macs(kept_rows(self.backbone.layout, self._bits(rows)))
+
+    def _bits(self, rows: Arrays) -> NDArray[np.uint8]:
+        size = self.backbone.layout.size
+        packed = rows["mask"].astype(np.uint8, copy=False)
+        return np.unpackbits(packed, axis=1, count=size, bitorder="little")
+
+
+class MaskStrategy(EdgeCloudStrategy):
+    """Trains a learner a channel and answers every upload with a mask; see `trained`."""
+
+    Config = MaskConfig
+    edge = MaskEdge
+    config: MaskConfig
+
+    def trained(self, channel: int, streams: Streams) -> MaskedLearner:
+        """Return a channel's learner, trained on its streams."""
+        raise NotImplementedError(f"{type(self).__name__} trains nothing")
+
+    def frozen(self) -> Tensor:
+        """Return the backbone's random weights (N), the same for all channels."""
+        return frozen_weights(self.setting)
+
+    def stored(self) -> Arrays:
+        """Return what an edge stores of the frozen weights, for all channels together."""
+        return {"frozen": self.frozen().numpy()}
+
+    @property
+    def personalises(self) -> bool:
+        return True
+
+    def columns(self) -> tuple[Column, ...]:
+        return (Column("mask", "mask", self.setting.backbone.layout),)
+
+    def fit(self, history: tuple[Streams, ...]) -> None:
+        self._learners = [self.trained(c, streams) for c, streams in enumerate(history)]
+        self._typical = [
+            typical_masks(learner, streams)
+            for learner, streams in zip(self._learners, history, strict=True)
+        ]
+
+    def provision(self) -> Provision:
+        return Provision(
+            shared=self.stored(),
+            channels=tuple(learner.small_arrays() for learner in self._learners),
+            candidates=tuple(learner.candidates() for learner in self._learners),
+        )
+
+    def initial(self, channel: int) -> Arrays:
+        return self.majority(channel, self.sample(channel))
+
+    def sample(self, channel: int) -> Arrays:
+        return {"mask": self._typical[channel]}
+
+    def answer(self, channel: int, uploads: Uploads, round: int) -> Arrays:
+        return {"mask": self._learners[channel].masks(uploads.items)}
+
+
+def typical_masks(learner: MaskedLearner, streams: Streams) -> NDArray[np.uint8]:
+    """Return the masks of an even sample of edges at the end of their history."""
+    count = min(len(streams), TYPICAL)
+    if not count:
+        return learner.masks(np.zeros((1, learner.upload_length), np.int64))
+    edges = np.arange(count) * len(streams) // count
+    return learner.masks(windows(streams, edges, streams.lengths[edges], learner.upload_length))
+
+
+def kept_rows(layout: Layout, bits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how many rows of each layer keep an element; bits (B, N) to int64 (B, layers)."""
+    starts = np.cumsum(layout.row_lengths) - layout.row_lengths
+    alive = np.bitwise_or.reduceat(bits, starts, axis=1)
+    rows = np.cumsum([0, *(layer.rows for layer in layout.layers)])[:-1]
+    counts: NDArray[np.int64] = np.add.reduceat(alive, rows, axis=1, dtype=np.int64)
+    return counts

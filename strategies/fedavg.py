@@ -1,0 +1,175 @@
+"""FedAvg: every edge trains the whole model on its own items and uploads the weights.
+
+McMahan, Moore, Ramage, Hampson, Agüera y Arcas: Communication-Efficient Learning of Deep
+Networks from Decentralized Data. AISTATS 2017. https://arxiv.org/abs/1602.05629
+
+The conversation, top to bottom: an edge takes a few SGD steps on its latest items, starting
+from the weights it holds, and uploads what comes of it; a cell's edges train side by side,
+each with weights of its own. The example-weighted mean of all edges is Flower's own
+aggregation (algorithm 1), and everybody is answered with it.
+
+Ours: item embeddings, positions and norms stay as the cloud provisioned them, as in the
+accounting of Fu et al., DIET (WWW 2024); weights start as the cloud trained them on history,
+or as drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from fedsim.codecs.base import Column
+from fedsim.data.base import Streams
+from fedsim.models.base import split_layers
+from fedsim.plugins import CodecOptions
+from fedsim.population import ChannelStreams
+from fedsim.setting import Arrays, Provision, Uploads
+from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
+from fedsim.training.exclusion import leave_out
+from fedsim.training.loop import one_thread
+from fedsim.training.targets import items_at, windows
+from strategies._dense import (
+    DenseEdge,
+    dense_columns,
+    dense_provision,
+    trained_bases,
+    weights_row,
+)
+from strategies._masked import frozen_weights
+
+LOGITS = 1 << 22
+"""Most logits at a time, which bounds how many edges train side by side."""
+
+
+class FedAvgConfig(StrategyConfig):
+    """Options of FedAvg."""
+
+    name: str = "fedavg"
+    start: Literal["trained", "random"] = "trained"
+    """First weights: trained on history in the cloud, or random ones."""
+    steps: Annotated[int, Field(ge=1)] = 4
+    """SGD steps an edge takes a round."""
+    batch: Annotated[int, Field(ge=1)] = 8
+    """Targets of a step; an edge trains on its last `steps * batch` items, oldest first."""
+    lr: Annotated[float, Field(gt=0)] = 0.05
+    """Learning rate of the edges' SGD."""
+    codec: CodecOptions = Field(default="dense")
+    """How weights travel, both ways."""
+
+
+class FedAvgEdge(DenseEdge):
+    """Trains the weights it holds on its own items."""
+
+    def update(
+        self,
+        channel: int,
+        rows: Arrays,
+        streams: ChannelStreams,
+        edges: NDArray[np.int64],
+        round: int,
+    ) -> Arrays:
+        own = Streams(streams.items, streams.offsets)
+        ends = streams.cuts[edges, round - 1]
+        held = np.broadcast_to(rows["weights"], (len(edges), self.backbone.layout.size))
+        out = held.astype(np.float32)
+        size = max(1, LOGITS // (self.config.batch * len(self.items[channel])))
+        with one_thread():
+            for start in range(0, len(edges), size):
+                part = slice(start, start + size)
+                out[part] = self._train(channel, out[part], own, edges[part], ends[part])
+        return {"weights": out}
+
+    def _train(
+        self,
+        channel: int,
+        held: NDArray[np.float32],
+        streams: Streams,
+        edges: NDArray[np.int64],
+        ends: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Return the weights (B, N) after SGD on what precedes `ends`, int64 (B)."""
+        steps, batch = self.config.steps, self.config.batch
+        flat = torch.from_numpy(held)
+        for step in range(steps):
+            newest = ends - batch * (steps - 1 - step)
+            position = newest[:, None] + np.arange(-batch, 0)
+            flat = flat.detach().requires_grad_()
+            owner = np.repeat(edges[:, None], batch, axis=1)
+            loss = self._loss(channel, flat, streams, owner, position)
+            (gradient,) = torch.autograd.grad(loss, flat)
+            flat = flat - self.config.lr * gradient
+        result: NDArray[np.float32] = flat.detach().numpy()
+        return result
+
+    def _loss(
+        self,
+        channel: int,
+        flat: Tensor,
+        streams: Streams,
+        edge: NDArray[np.int64],
+        position: NDArray[np.int64],
+    ) -> Tensor:
+        """Return the sum over edges of their mean cross entropy; a first item is no target."""
+        full = position >= 1
+        position = np.maximum(position, 1)
+        context = torch.from_numpy(windows(streams, edge, position, self.backbone.window))
+        queries = self.backbone.forward(
+            split_layers(self.backbone.layout, flat),
+            self.small[channel],
+            self.items[channel][context],
+            context == 0,
+        )
+        edge, position = edge[full], position[full]
+        answers = items_at(streams, edge, position)
+        logits = queries[torch.from_numpy(full)] @ self.items[channel][1:].T
+        exclude = self.setting.scenario.evaluation.exclude
+        if exclude != "none":
+            last = self.backbone.window if exclude == "window" else None
+            leave_out(logits, streams, edge, position, last, answers)
+        losses = F.cross_entropy(logits, torch.from_numpy(answers - 1), reduction="none")
+        share = (1.0 / np.maximum(full.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+        return losses @ torch.from_numpy(np.broadcast_to(share, full.shape)[full])
+
+
+class FedAvg(EdgeCloudStrategy):
+    """Answers everybody with the mean of what the edges trained."""
+
+    Config = FedAvgConfig
+    edge = FedAvgEdge
+    federated = True
+    config: FedAvgConfig
+
+    def columns(self) -> tuple[Column, ...]:
+        return dense_columns(self.setting.backbone)
+
+    def fit(self, history: tuple[Streams, ...]) -> None:
+        self._learners = trained_bases(self.setting, history)
+        if self.config.start == "random":
+            for learner in self._learners:
+                learner.flat.data.copy_(frozen_weights(self.setting))
+        self._initial = [weights_row(learner.flat) for learner in self._learners]
+        self._mean = list(self._initial)
+
+    def provision(self) -> Provision:
+        return dense_provision(self._learners)
+
+    def initial(self, channel: int) -> Arrays:
+        return self._initial[channel]
+
+    def answer(self, channel: int, uploads: Uploads, round: int) -> Arrays:
+        return self._mean[channel]
+
+    def take_update(self, channel: int, mean: Arrays) -> None:
+        self._mean[channel] = {"weights": mean["weights"].astype(np.float32)[None]}
+
+    def state(self) -> Arrays:
+        return {f"{c}.mean": row["weights"] for c, row in enumerate(self._mean)}
+
+    def restore(self, state: Arrays) -> None:
+        self._mean = [{"weights": state[f"{c}.mean"]} for c in range(len(self._mean))]

@@ -1,0 +1,141 @@
+"""Long diet: DIET's masks generated from a long upload, on top of a global mask. Ours.
+
+Why: DIET (Fu et al., WWW 2024, https://arxiv.org/abs/2406.08804) generates a mask from the
+same few items that the backbone reads anyway. Two changes make the answer worth sending, at
+the same bits and the same cost on the edge:
+
+1. A warm start. First one global mask is learned: one score for every frozen weight.
+2. A long upload. From there on the scores of layer l are ``S_l + h_l H_l`` with
+   ``h = tanh(Linear(decayed means))``: the cloud looks at the last 100 items, as four means
+   whose older items fade at different speed, in an item table of its own; there are no row
+   weights.
+
+The backbone on the edge still reads its window, and the edge half is DIET's but for the
+length of the upload.
+
+Notation: `B` edges, `H` upload length, `D` embedding size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from fedsim import rng
+from fedsim.data.base import Streams
+from fedsim.models.base import dropped, xavier_normal
+from fedsim.training.fit import fit
+from strategies._mask_answers import MaskConfig, MaskEdge, MaskStrategy
+from strategies._masked import GlobalMask, MaskedLearner, kept_scale, trained_mask
+
+
+class LongDietConfig(MaskConfig):
+    """Options of the long diet; the global mask trains by the scenario's `train` section."""
+
+    name: str = "long_diet"
+    upload: Annotated[int, Field(ge=1)] = 100
+    """Items an edge uploads."""
+    epochs: Annotated[int, Field(ge=1)] = 5
+    """Epochs of the generator after the global mask, with a fresh optimiser and schedule."""
+    decays: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (
+        1.0,
+        0.95,
+        0.8,
+        0.5,
+    )
+    """Weight of an item in each mean, relative to the next one's."""
+    tied: bool = False
+    """Read uploads by the backbone's item embeddings instead of a table of their own."""
+    upload_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Dropout on the means in training."""
+    gain: Annotated[float, Field(gt=0)] = 0.3
+    """Size of the first hypernetworks, relative to Xavier's."""
+
+
+class LongDietEdge(MaskEdge):
+    """Uploads its last 100 items; keeps the mask it is answered and runs what that leaves."""
+
+    @property
+    def upload_length(self) -> int:
+        return int(self.config.upload)
+
+
+class LongDiet(MaskStrategy):
+    """Trains a global mask, then a generator of what each edge's scores add to it."""
+
+    Config = LongDietConfig
+    edge = LongDietEdge
+    config: LongDietConfig
+
+    def trained(self, channel: int, streams: Streams) -> MaskedLearner:
+        setting, config = self.setting, self.config
+        scale = kept_scale(config.keep, config.scale)
+        warm = trained_mask(setting, channel, streams, self.frozen(), config.keep, scale)
+        purpose = f"long/{setting.channels[channel].name}"
+        gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
+        learner = LongDietLearner(warm, gen, config)
+        fit(
+            learner,
+            streams,
+            setting,
+            purpose=purpose,
+            options=config.model_dump(mode="json", exclude={"codec"}),
+            targets_per_mask=config.targets_per_mask,
+            epochs=config.epochs,
+        )
+        return learner
+
+
+class LongDietLearner(MaskedLearner):
+    """Generates what is added to the scores of a warm global mask."""
+
+    decays: Tensor
+
+    def __init__(self, warm: GlobalMask, gen: torch.Generator, config: LongDietConfig) -> None:
+        backbone, num_items = warm.backbone, len(warm.items) - 1
+        super().__init__(backbone, num_items, gen, warm.frozen, config.keep, warm.scale)
+        layers, dim = backbone.layout.layers, backbone.dim
+        self.upload_length, self.upload_dropout = config.upload, config.upload_dropout
+        self.scores = nn.ParameterList(scores.detach().clone() for scores in warm.scores)
+        self.items.data.copy_(warm.items.data)
+        for name, value in warm.small.items():
+            self.small[name].data.copy_(value.data)
+        self.uploaded = None if config.tied else nn.Parameter(warm.items.detach().clone())
+        self.register_buffer("decays", _decays(config.decays, config.upload))
+        self.norm = nn.LayerNorm(dim)
+        width = len(config.decays) * dim
+        self.mix = nn.Parameter(xavier_normal(width, len(layers) * dim, gen))
+        self.mix_bias = nn.Parameter(torch.zeros(len(layers) * dim))
+        self.maps = nn.ParameterList(
+            config.gain * xavier_normal(dim, layer.size, gen) for layer in layers
+        )
+
+    def layer_scores(
+        self, uploads: Tensor, gen: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield scores (B, elements), without row weights."""
+        means = self._means(uploads)
+        mixed = dropped(self.norm(means).flatten(1), self.upload_dropout, gen)
+        hidden = torch.tanh(torch.addmm(self.mix_bias, mixed, self.mix))
+        parts = hidden.view(len(uploads), len(self.maps), -1).unbind(1)
+        for part, score, layer_map in zip(parts, self.scores, self.maps, strict=True):
+            yield torch.addmm(score, part, layer_map), None
+
+    def _means(self, uploads: Tensor) -> Tensor:
+        """Return the decayed means of uploads (B, H): float32 (B, decays, D)."""
+        table = self.items if self.uploaded is None else self.uploaded
+        embedded = F.embedding(uploads, table, padding_idx=0) * self.backbone.dim**0.5
+        shares = self.decays * (uploads != 0)[:, None]
+        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1e-9)
+        return torch.bmm(shares, embedded)
+
+
+def _decays(decays: Sequence[float], length: int) -> Tensor:
+    """Return the weight of each uploaded item in each mean, float32 (decays, H)."""
+    age = torch.arange(length - 1, -1, -1)
+    return torch.stack([torch.tensor(decay) ** age for decay in decays])
