@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from flwr.app import ArrayRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 from numpy.typing import NDArray
 
@@ -38,7 +38,7 @@ def _record(channel: int, arrays: Mapping[str, NDArray[np.generic]]) -> RecordDi
         return None
     prefix = f"{channel}.mean."
     means = {
-        name.removeprefix(prefix): np.asarray(value, np.float64)
+        name.removeprefix(prefix): Array(np.asarray(value, np.float64))
         for name, value in arrays.items()
         if name.startswith(prefix)
     }
