@@ -1,1 +1,37 @@
-"""Tables and figures from ledgers; needs no torch, flwr or ray."""
+"""Figures and tables from run directories; reads ledgers only.
+
+Each figure is a function ``name(runs, *, ax=None) -> Axes`` and each table one that returns
+a `Table`; `runs` is a run directory, several, or a ledger frame.
+"""
+
+from analysis.accuracy import accuracy
+from analysis.bandwidth_ecdf import bandwidth_ecdf
+from analysis.bandwidth_map import bandwidth_map
+from analysis.compare import compare, differences
+from analysis.controls import controls
+from analysis.drift_response import drift_response
+from analysis.load import Runs, load
+from analysis.ood import ood
+from analysis.paper import paper
+from analysis.pareto import pareto
+from analysis.storage import storage
+from analysis.table import Table
+from analysis.traffic import traffic
+
+__all__ = [
+    "Runs",
+    "Table",
+    "accuracy",
+    "bandwidth_ecdf",
+    "bandwidth_map",
+    "compare",
+    "controls",
+    "differences",
+    "drift_response",
+    "load",
+    "ood",
+    "paper",
+    "pareto",
+    "storage",
+    "traffic",
+]

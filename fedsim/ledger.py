@@ -166,9 +166,14 @@ def committed_rounds(run_dir: str | Path) -> int:
     return len(files) - 1
 
 
-def round_files(run_dir: str | Path, table: str = "ledger") -> list[Path]:
-    """Return the files of ``ledger`` or ``controls`` of all committed rounds, in order."""
-    last = committed_rounds(run_dir)
+def round_files(
+    run_dir: str | Path, table: str = "ledger", last: int | None = None
+) -> list[Path]:
+    """Return the files of ``ledger`` or ``controls`` of rounds up to `last`, in order.
+
+    All committed rounds, checked, unless `last` is given.
+    """
+    last = committed_rounds(run_dir) if last is None else last
     files = [_round_file(run_dir, table, number) for number in range(last + 1)]
     return [file for file in files if file.exists()]
 
@@ -192,13 +197,13 @@ def read_edges(run_dir: str | Path) -> pd.DataFrame:
     return frame
 
 
-def cutoffs(table: pa.Schema) -> list[int]:
+def cutoffs(columns: Iterable[str]) -> list[int]:
     """Return the K of the columns ``hit_K``, ascending.
 
-    >>> cutoffs(schema([20, 5]))
+    >>> cutoffs(schema([20, 5]).names)
     [5, 20]
     """
-    return sorted(int(name[4:]) for name in table.names if name.startswith("hit_"))
+    return sorted(int(name[4:]) for name in columns if name.startswith("hit_"))
 
 
 _KEYS = [("round", pa.int32()), ("edge", pa.int64()), ("channel", pa.int16())]
@@ -267,7 +272,7 @@ def _commit(
     first = next(batches, None)
     if first is None:
         raise StoreError(f"no rows to write to {file}; a round has a row for every edge")
-    columns = schema_of(cutoffs(first.schema))
+    columns = schema_of(cutoffs(first.schema.names))
     tables = (_conform(batch, columns, file) for batch in chain([first], batches))
     with _disk(file):
         file.parent.mkdir(parents=True, exist_ok=True)

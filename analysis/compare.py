@@ -1,0 +1,117 @@
+"""Tables: strategies side by side, and the differences between them over the same edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.aggregate import metric_column
+from analysis.costs import costs
+from analysis.load import Source, load
+from analysis.paired import Controls, label_accuracy
+from analysis.statistics import NONE, Estimate
+from analysis.style import bytes_text
+from analysis.table import Table
+from fedsim.errors import ConfigError, nearest
+
+INTERVALS = "Brackets: 95 % bootstrap intervals over edges."
+
+
+def compare(source: Source, *, k: int | None = None) -> Table:
+    """Return what each label reaches and costs; means over its seeds.
+
+    Bytes are per edge and round (uploads, answers) or per edge (kept after the last round);
+    own - other is what the sampled edges lose when they are given another edge's answer.
+    """
+    runs = load(source)
+    names = [metric_column(runs, metric, k) for metric in ("ndcg", "hit", "mrr")]
+    measured = {column: label_accuracy(runs, column) for column, _ in names}
+    controls = Controls(runs, names[0][0])
+    cost = costs(runs)
+    numbers, text = [], []
+    for label in runs.labels:
+        seeds = len({info.seed for info in runs.infos if info.label == label})
+        estimates = {name: measured[column].of(label) for column, name in names}
+        row = cost[label]
+        kinds = {kind: controls.of((name, kind)) for name, kind in controls.of_label(label)}
+        numbers.append(
+            {"label": label, "seeds": seeds, **_spread(estimates), **row}
+            | {f"control_{kind}": each.value for kind, each in kinds.items()}
+        )
+        text.append(
+            {
+                "strategy": label,
+                **{name: each.text() for name, each in list(estimates.items())[:2]},
+                "up / round": bytes_text(row["up_bytes"]),
+                "down / round": bytes_text(row["down_bytes"]),
+                "provision": bytes_text(row["provision_bytes"]),
+                "stored": bytes_text(row["stored_bytes"]),
+                "MACs": count_text(row["macs"]),
+                "own \u2212 other": _signed(controls.loss(label, "other")),
+            }
+        )
+    title = f"What {len(runs.labels)} strategies reach and cost"
+    return Table("compare", title, pd.DataFrame(numbers), pd.DataFrame(text), INTERVALS)
+
+
+def differences(
+    source: Source, *, reference: str | None = None, metric: str = "ndcg", k: int | None = None
+) -> Table:
+    """Return each label's accuracy minus a reference's: paired bootstrap over the same edges.
+
+    The reference is ``static`` where there is one, else the first label, unless named.
+
+    Raises
+    ------
+    ConfigError
+        No run is labelled as the reference.
+    """
+    runs = load(source)
+    column, name = metric_column(runs, metric, k)
+    reference = reference or ("static" if "static" in runs.labels else runs.labels[0])
+    if reference not in runs.labels:
+        raise ConfigError(f"no run is labelled '{reference}'; {nearest(reference, runs.labels)}")
+    measured = label_accuracy(runs, column)
+    others = [label for label in runs.labels if label != reference]
+    found = {label: measured.difference(label, reference) for label in others}
+    rows = [
+        {"label": label, "reference": reference, "metric": name, "difference": each.value,
+         "low": each.low, "high": each.high}
+        for label, each in found.items()
+    ]  # fmt: skip
+    text = [
+        {"strategy": label, f"{name} \u2212 {reference}'s": each.text(sign=True),
+         "verdict": _verdict(each)}
+        for label, each in found.items()
+    ]  # fmt: skip
+    title = f"Difference of {name} from {reference}, over the same edges"
+    return Table("differences", title, pd.DataFrame(rows), pd.DataFrame(text), INTERVALS)
+
+
+def count_text(value: float) -> str:
+    """Return a count in thousands or millions.
+
+    >>> count_text(208_640), count_text(0), count_text(1_500_000)
+    ('209 k', '0', '1.5 M')
+    """
+    if value != value:
+        return NONE
+    return bytes_text(value).removesuffix("B").rstrip()
+
+
+def _spread(estimates: dict[str, Estimate]) -> dict[str, float]:
+    out: dict[str, Any] = {}
+    for name, each in estimates.items():
+        out |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
+    return out
+
+
+def _signed(each: Estimate | None) -> str:
+    return each.text(sign=True) if each else NONE
+
+
+def _verdict(each: Estimate) -> str:
+    if not each.excludes_zero:
+        return "no clear difference"
+    return "better" if each.value > 0 else "worse"

@@ -1,0 +1,46 @@
+"""What a method costs an edge, per label."""
+
+from __future__ import annotations
+
+from analysis.load import Runs
+
+
+def costs(runs: Runs) -> dict[str, dict[str, float]]:
+    """Return costs by name for every label.
+
+    Per edge and round (rounds from 1): ``up_bytes``, ``down_bytes``. Per edge:
+    ``provision_bytes`` (round 0, the shared part included), ``embedding_bytes`` (item
+    embeddings, all rounds), ``stored_bytes`` (after the last round, the shared part once).
+    ``macs`` of one inference; ``answer_bytes`` and ``answer_paper_bits`` of one answer;
+    ``answered`` and ``refused`` as shares of the requests; median ``latency_ms``.
+    """
+    frame = runs.query("""
+        with sizes as (
+            select run, count(*) as n, sum(shared_downlink_bytes) as down,
+                   sum(shared_stored_bytes) as stored from edges group by run),
+        ends as (select run, max(round) as last from ledger group by run),
+        sums as (
+            select run, any_value(last) as last,
+                   sum(uplink_bytes) filter (round > 0) as up,
+                   sum(downlink_bytes) filter (round > 0) as down,
+                   sum(uplink_bytes + downlink_bytes) filter (round = 0) as provision,
+                   sum(candidate_bytes) as embeddings,
+                   sum(stored_bytes) filter (round = last) as stored,
+                   avg(macs) filter (round > 0) as macs,
+                   avg(downlink_bytes) filter (answered and round > 0) as answer,
+                   avg(paper_bits) filter (answered and round > 0) as bits,
+                   sum(requested::int) as requested, sum(answered::int) as answered,
+                   sum(refused::int) as refused,
+                   median(latency_ms) filter (round > 0) as latency
+            from ledger join ends using (run) group by run)
+        select label, avg(up / n / last) as up_bytes, avg(sums.down / n / last) as down_bytes,
+               avg((provision + sizes.down) / n) as provision_bytes,
+               avg(embeddings / n) as embedding_bytes,
+               avg((sums.stored + sizes.stored) / n) as stored_bytes, avg(macs) as macs,
+               avg(answer) as answer_bytes, avg(bits) as answer_paper_bits,
+               sum(answered) / nullif(sum(requested), 0) as answered,
+               sum(refused) / nullif(sum(requested), 0) as refused, avg(latency) as latency_ms
+        from sums join sizes using (run) join runs using (run) group by label
+    """)
+    rows = frame.set_index("label").astype(float).to_dict("index")
+    return {str(label): {str(k): float(v) for k, v in row.items()} for label, row in rows.items()}

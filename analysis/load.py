@@ -1,0 +1,192 @@
+"""Run directories as DuckDB relations over their Parquet files.
+
+``load`` takes a run directory, several, or a ledger frame, and returns one `Runs` with the
+views ``ledger``, ``edges``, ``controls`` (each with a column ``run``) and the table ``runs``
+(run, label, seed). Runs of one strategy and different seeds share a label.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+
+from analysis.labels import distinct_labels
+from fedsim import ledger
+from fedsim.errors import RunError
+
+
+@runtime_checkable
+class HasPath(Protocol):
+    """Whatever knows its run directory."""
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+
+
+IN_MEMORY = 3_000_000
+"""Tables of at most so many rows are read once and kept, about 100 bytes a row."""
+
+Source: TypeAlias = "Runs | HasPath | str | os.PathLike[str] | pd.DataFrame | Iterable[Any]"
+"""What every figure and table takes."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run: where it is and what it was."""
+
+    label: str
+    seed: int
+    ks: tuple[int, ...]
+    last_round: int
+    path: Path | None = None
+    scenario: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The scenario's name."""
+        return str(self.scenario.get("name", "run"))
+
+
+class Runs:
+    """Several runs under one DuckDB connection.
+
+    DuckDB computes on one thread, so that sums of floats have the same bits every time.
+    """
+
+    def __init__(self, infos: Sequence[RunInfo], tables: Mapping[str, Sequence[Any]]) -> None:
+        self.infos = tuple(infos)
+        self.labels = tuple(dict.fromkeys(info.label for info in infos))
+        self.ks = tuple(sorted(set.intersection(*(set(info.ks) for info in infos))))
+        self.last_round = max(info.last_round for info in infos)
+        self._connection = duckdb.connect(config={"threads": 1})
+        listing = pd.DataFrame(
+            {
+                "run": range(len(infos)),
+                "label": [info.label for info in infos],
+                "seed": [info.seed for info in infos],
+            }
+        )
+        self._connection.register("runs", listing)
+        for name, parts in tables.items():
+            self._relation(name, parts)
+
+    @property
+    def k(self) -> int:
+        """The cut-off figures use unless told otherwise: 10 if measured, else the first."""
+        return 10 if 10 in self.ks else self.ks[0]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, by index."""
+        named = [entry["name"] for entry in self.infos[0].scenario.get("channels", [])]
+        count = int(self.query("select max(channel) + 1 as n from ledger")["n"].iloc[0])
+        return tuple(named[i] if i < len(named) else f"channel {i}" for i in range(count))
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """Distinct names of the runs' scenarios, in order."""
+        return tuple(dict.fromkeys(info.name for info in self.infos))
+
+    def members(self, label: str) -> list[int]:
+        """Return the runs of a label, its seeds."""
+        return [i for i, info in enumerate(self.infos) if info.label == label]
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Return the answer of DuckDB to a query over the views."""
+        return self._connection.execute(sql).df()
+
+    def _relation(self, name: str, parts: Sequence[Any]) -> None:
+        """Make a view of the parts, or a table where they fit into memory with ease."""
+        selects = []
+        for run, part in enumerate(parts):
+            if isinstance(part, pd.DataFrame):
+                self._connection.register(f"{name}_{run}", part)
+                selects.append(f"select {run} as run, * from {name}_{run}")
+            elif part:
+                files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in part)
+                selects.append(f"select {run} as run, * from read_parquet([{files}])")
+        sql = " union all by name ".join(selects)
+        rows = self._connection.execute(f"select count(*) from ({sql})").fetchall()[0][0]
+        kind = "table" if rows <= IN_MEMORY else "view"
+        self._connection.execute(f"create {kind} {name} as {sql}")
+
+
+def load(source: Source) -> Runs:
+    """Return the runs named: a `Runs` as it is, directories, or a ledger frame.
+
+    Raises
+    ------
+    RunError
+        No run is named, or a directory is no run directory.
+    StoreError
+        A round is missing or a file cannot be read.
+    """
+    if isinstance(source, Runs):
+        return source
+    if isinstance(source, pd.DataFrame):
+        return _from_frame(source)
+    single = isinstance(source, str | os.PathLike | HasPath)
+    folders = [_folder(item) for item in ([source] if single else source)]  # type: ignore[union-attr]
+    if not folders:
+        raise RunError("no run to analyse; name at least one run directory, runs/NAME/TIME-HASH")
+    infos = distinct_labels([_info(folder) for folder in folders])
+    runs = list(zip(folders, (info.last_round for info in infos), strict=True))
+    tables = {
+        "ledger": [ledger.round_files(folder, last=last) for folder, last in runs],
+        "controls": [_controls(folder, last) for folder, last in runs],
+        "edges": [[folder / "edges.parquet"] for folder in folders],
+    }
+    return Runs(infos, tables)
+
+
+def _folder(item: Any) -> Path:
+    return Path(item.path if isinstance(item, HasPath) else item)
+
+
+def _info(folder: Path) -> RunInfo:
+    file = folder / "scenario.toml"
+    if not file.is_file():
+        raise RunError(f"'{folder}' is no run directory: it has no scenario.toml")
+    scenario = tomllib.loads(file.read_text())
+    env_file = folder / "env.json"
+    env = json.loads(env_file.read_text()) if env_file.is_file() else {}
+    strategy = scenario.get("strategy", "diet")
+    name = strategy["name"] if isinstance(strategy, dict) else strategy
+    last = ledger.committed_rounds(folder)
+    if last < 1:
+        raise RunError(f"'{folder}' has no committed round yet; resume it, then analyse")
+    ks = ledger.cutoffs(pq.read_schema(ledger.round_files(folder, last=last)[-1]).names)
+    return RunInfo(
+        label=str(env.get("label") or name),
+        seed=int(scenario.get("seed", 0)),
+        ks=tuple(ks),
+        last_round=last,
+        path=folder,
+        scenario=scenario,
+        env=env,
+    )
+
+
+def _controls(folder: Path, last: int) -> Any:
+    files = ledger.round_files(folder, "controls", last)
+    return files or ledger.controls_schema([]).empty_table().to_pandas()
+
+
+def _from_frame(frame: pd.DataFrame) -> Runs:
+    ks = tuple(ledger.cutoffs(frame.columns))
+    info = RunInfo(label="run", seed=0, ks=ks, last_round=int(frame["round"].max()))
+    edges = pd.DataFrame({"edge": frame["edge"].unique(), "ood": False})
+    edges = edges.assign(shared_downlink_bytes=0, shared_stored_bytes=0)
+    controls = ledger.controls_schema(ks).empty_table().to_pandas()
+    return Runs([info], {"ledger": [frame], "controls": [controls], "edges": [edges]})
