@@ -31,9 +31,13 @@ def ranking_sums(
         item NDCG@K is 1 / log2(rank + 2) inside the first K and 0 outside.
     """
     gain = 1.0 / np.log2(ranks + 2.0)
-    sums = {"mrr": np.bincount(owner, 1.0 / (ranks + 1.0), owners)}
+
+    def total(values: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.bincount(owner, values, owners).astype(np.float64)
+
+    sums = {"mrr": total(1.0 / (ranks + 1.0))}
     for k in ks:
         inside = ranks < k
-        sums[f"hit_{k}"] = np.bincount(owner, inside, owners)
-        sums[f"ndcg_{k}"] = np.bincount(owner, np.where(inside, gain, 0.0), owners)
+        sums[f"hit_{k}"] = total(inside.astype(np.float64))
+        sums[f"ndcg_{k}"] = total(np.where(inside, gain, 0.0))
     return sums

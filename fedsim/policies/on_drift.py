@@ -27,5 +27,6 @@ class OnDrift(Policy):
     config: OnDriftConfig
 
     def requests(self, situation: Situation) -> NDArray[np.bool_]:
-        drifted = jensen_shannon(situation.recent, situation.asked) > self.config.threshold
+        recent, asked = situation.recent.astype(np.float64), situation.asked.astype(np.float64)
+        drifted = jensen_shannon(recent, asked) > self.config.threshold
         return (situation.waited < 0) | drifted

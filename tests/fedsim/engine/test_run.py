@@ -111,7 +111,7 @@ def test_a_run_of_another_scenario_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run directory: it has no scenario.toml"):
+    with pytest.raises(RunError, match=r"no run directory: it has no scenario\.toml"):
         resume(tmp_path)
 
 

@@ -1,0 +1,104 @@
+"""Ranks of next items against a plain reference, under every rule of exclusion."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
+from fedsim.population import ChannelStreams
+from fedsim.scenario import EvaluationConfig
+from fedsim.strategy import EdgeHalf
+
+ITEMS = 30
+WINDOW = 3
+
+
+class LastItem:
+    """Scores that depend on the edge's own row and the window's items."""
+
+    backbone = SimpleNamespace(window=WINDOW)
+
+    def scores(
+        self, channel: int, rows: dict[str, NDArray[Any]], windows: NDArray[np.int32]
+    ) -> torch.Tensor:
+        row = np.broadcast_to(rows["row"], (len(windows), 1))
+        last = windows.astype(np.float64) @ np.array([0.1, 0.7, 1.3])
+        line = np.sin(np.arange(ITEMS + 1) * 1.7 + last[..., None] + row[:, None])
+        return torch.from_numpy(line.astype(np.float32))
+
+
+@pytest.fixture
+def streams() -> ChannelStreams:
+    gen = np.random.default_rng(2)
+    lengths = np.array([25, 4, 0, 13])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = gen.integers(1, ITEMS + 1, offsets[-1]).astype(np.int32)
+    return ChannelStreams(items, offsets, np.stack([lengths // 2, lengths], axis=1))
+
+
+def reference(
+    streams: ChannelStreams, rows: NDArray[np.float64], targets: Targets, exclude: str
+) -> list[int]:
+    ranks = []
+    for owner, position in zip(targets.owner, targets.position, strict=True):
+        stream = streams.items[streams.offsets[owner] : streams.offsets[owner + 1]]
+        before = stream[:position]
+        window = np.zeros(WINDOW, np.int32)
+        known = before[-WINDOW:]
+        if len(known):
+            window[-len(known) :] = known
+        row = {"row": rows[owner : owner + 1]}
+        scores = LastItem().scores(0, row, window[None, None]).numpy()[0, 0]
+        out = {"none": [], "window": before[-WINDOW:], "seen": before}[exclude]
+        scores[[0, *out]] = -np.inf
+        mine = scores[stream[position]]
+        ranks.append(int((scores[1:] >= mine).sum()) - 1)
+    return ranks
+
+
+@pytest.mark.parametrize("exclude", ["none", "window", "seen"])
+def test_ranks_equal_a_plain_reference(streams: ChannelStreams, exclude: Any) -> None:
+    rows = np.array([[0.0], [1.0], [2.0], [3.0]])
+    targets = Targets(*streams.targets(1))
+    found = rank_targets(
+        cast(EdgeHalf, LastItem()),
+        0,
+        {"row": rows},
+        streams,
+        targets,
+        np.arange(4),
+        EvaluationConfig(exclude=exclude),
+    )
+    assert found.tolist() == reference(streams, rows, targets, exclude)
+
+
+def test_a_sample_of_edges_ranks_as_in_the_whole(streams: ChannelStreams) -> None:
+    rows = np.array([[0.0], [1.0], [2.0], [3.0]])
+    targets = Targets(*streams.targets(1))
+    sample = np.array([0, 3])
+    config = EvaluationConfig()
+    half = cast(EdgeHalf, LastItem())
+    whole = rank_targets(half, 0, {"row": rows}, streams, targets, np.arange(4), config)
+    part = rank_targets(half, 0, {"row": rows[sample]}, streams, targets.of(sample), sample, config)
+    assert part.tolist() == whole[np.isin(targets.owner, sample)].tolist()
+
+
+def test_candidates_limit_who_can_be_above(streams: ChannelStreams) -> None:
+    rows = np.zeros((1, 1))
+    targets = Targets(*streams.targets(1))
+    candidates = sample_candidates(7, 1, np.arange(4), ITEMS, 5)
+    assert candidates.min() >= 1
+    assert candidates.max() <= ITEMS
+    half, config = cast(EdgeHalf, LastItem()), EvaluationConfig()
+    ranks = rank_targets(half, 0, {"row": rows}, streams, targets, np.arange(4), config, candidates)
+    everything = np.tile(np.arange(1, ITEMS + 1, dtype=np.int32), (4, 1))
+    whole = rank_targets(half, 0, {"row": rows}, streams, targets, np.arange(4), config)
+    same = rank_targets(half, 0, {"row": rows}, streams, targets, np.arange(4), config, everything)
+    assert ranks.max() <= 5
+    assert same.tolist() == whole.tolist()
