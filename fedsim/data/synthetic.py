@@ -88,6 +88,7 @@ class Synthetic(GenerativeDataset):
         self.config = config
         self.seed = scenario.seed
         self._num_edges = scenario.population.edges or 1000
+        self._timed = scenario.stream.slices == "time"
         longest = scenario.stream.max_items or config.longest
         self._longest = min(longest, config.longest)
         count = range(len(scenario.channels))
@@ -113,7 +114,10 @@ class Synthetic(GenerativeDataset):
         return (shares * self.config.days * _DAY).astype(np.int64)
 
     def outline(self, channel: int, edges: NDArray[np.int64]) -> Streams:
-        """Return lengths and times; activity is half the edge's own, half the channel's."""
+        """Return lengths, and times where rounds are slices of time.
+
+        Activity is half the edge's own and half the channel's.
+        """
         edges = np.asarray(edges, np.int64)
         shared = _normal(self.seed, "synthetic/activity", edges)
         own = _normal(self.seed, f"synthetic/{channel}/activity", edges)
@@ -122,10 +126,13 @@ class Synthetic(GenerativeDataset):
         lengths = np.rint(scale * np.exp(spread * np.sqrt(0.5) * (shared + own)))
         lengths = np.clip(lengths, self.config.shortest, self._longest).astype(np.int64)
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        times = np.empty(int(offsets[-1]), np.int64)
+        items = np.zeros(int(offsets[-1]), np.int32)
+        if not self._timed:
+            return Streams(items, offsets)
+        times = np.empty(len(items), np.int64)
         key = np.uint64(rng.key(self.seed, f"synthetic/{channel}/times"))
         _topics.times(key, edges, offsets, self.config.days * _DAY, times)
-        return Streams(np.zeros(len(times), np.int32), offsets, times)
+        return Streams(items, offsets, times)
 
     def streams(
         self,
