@@ -55,8 +55,9 @@ def reference(
             window[-len(known) :] = known
         row = {"row": rows[owner : owner + 1]}
         scores = LastItem().scores(0, row, window[None, None]).numpy()[0, 0]
-        out = {"none": [], "window": before[-WINDOW:], "seen": before}[exclude]
-        scores[[0, *out]] = -np.inf
+        out = {"none": before[:0], "window": before[-WINDOW:], "seen": before}[exclude]
+        scores[0] = -np.inf
+        scores[out] = -np.inf
         mine = scores[stream[position]]
         ranks.append(int((scores[1:] >= mine).sum()) - 1)
     return ranks
