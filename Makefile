@@ -6,8 +6,6 @@
 # make clean   remove what the other targets made (runs/ and data/ stay)
 #
 # Each target makes .venv when it is not there; PYTHON is any Python from 3.11 on.
-# On Linux without a GPU a much smaller torch will do:
-#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
