@@ -127,7 +127,8 @@ def all_ones(rows: int) -> NDArray[np.float32]:
 def _select(scores, weights, keep, packed, bad, start, stop):  # type: ignore[no-untyped-def]
     size, flags, near = scratch(scores.shape[1])
     for b in range(start, stop):
-        if keep_flags(scores[b], weights[b], keep, size, flags, near):
+        weigh(scores[b], weights[b], size)
+        if keep_flags(size, keep, flags, near):
             pack(flags, packed[b])
         else:
             bad[0] = b
@@ -141,15 +142,20 @@ def scratch(size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def keep_flags(scores, weights, keep, size, flags, near):  # type: ignore[no-untyped-def]
-    """Write 1 to `flags` for the elements of one row that are kept; False if one is NaN."""
+def weigh(scores, weights, size):  # type: ignore[no-untyped-def]
+    """Write |score x row weight| of one row of the batch to `size`."""
     columns = len(scores) // len(weights)
     for row in range(len(weights)):
         part = scores[row * columns : (row + 1) * columns]
-        sizes = size[row * columns : (row + 1) * columns]
+        into = size[row * columns : (row + 1) * columns]
         weight = weights[row]
         for j in range(len(part)):
-            sizes[j] = abs(part[j] * weight)
+            into[j] = abs(part[j] * weight)
+
+
+@njit(cache=True)
+def keep_flags(size, keep, flags, near):  # type: ignore[no-untyped-def]
+    """Write 1 to `flags` for the `keep` largest of `size`; return False if one is NaN."""
     bits = size.view(np.int32)
     top = np.int32(-1)
     for i in range(len(bits)):

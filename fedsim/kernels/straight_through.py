@@ -23,7 +23,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from fedsim.kernels.select import all_ones, check_numbers, keep_flags, scratch, top_mask
+from fedsim.kernels.select import all_ones, check_numbers, keep_flags, scratch, top_mask, weigh
 from fedsim.kernels.threads import over_rows
 
 
@@ -156,7 +156,8 @@ def _kept_weights(  # type: ignore[no-untyped-def]
 ):
     size, flags, near = scratch(scores.shape[1])
     for b in range(start, stop):
-        if not keep_flags(scores[b], rows[b], keep, size, flags, near):
+        weigh(scores[b], rows[b], size)
+        if not keep_flags(size, keep, flags, near):
             bad[0] = b
         if signed:
             for i in range(out.shape[1]):

@@ -26,6 +26,24 @@ def over_rows(kernel: Callable[[int, int], None], rows: int) -> None:
     list(_pool(parts).map(kernel, edges[:-1], edges[1:]))
 
 
+def over_blocks(kernel: Callable[[int, int], None], rows: int, size: int) -> None:
+    """Call ``kernel(start, stop)`` on blocks of at most `size` rows, several at a time.
+
+    Each block's torch calls run on one thread.
+    """
+    threads = torch.get_num_threads()
+    starts = range(0, rows, size)
+    stops = [min(start + size, rows) for start in starts]
+    if threads == 1 or len(starts) == 1:
+        list(map(kernel, starts, stops))
+        return
+    torch.set_num_threads(1)
+    try:
+        list(_pool(threads).map(kernel, starts, stops))
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="fedsim-kernel")

@@ -98,6 +98,42 @@ class Backbone(Plugin):
             float32 (B, K, D).
         """
 
+    def masked_forward(
+        self,
+        packed: NDArray[np.uint8],
+        frozen: NDArray[np.float32],
+        small: Mapping[str, Tensor],
+        items: Tensor,
+        windows: NDArray[np.int32],
+    ) -> Tensor:
+        """Return `forward` of frozen weights of which each edge keeps its mask's part.
+
+        Without dropout and gradient; a backbone may do better than unpacking the masks.
+
+        Parameters
+        ----------
+        packed
+            Masks, uint8 (B or 1, N / 8 rounded up).
+        frozen
+            The weights behind them, as a kept one is used; float32 (N).
+        small
+            What is never masked.
+        items
+            Item embeddings, float32 (V + 1, D).
+        windows
+            Item ids, int32 (B, K, L), left-padded with 0.
+
+        Returns
+        -------
+        Tensor
+            float32 (B, K, D).
+        """
+        bits = np.unpackbits(packed, axis=1, count=self.layout.size, bitorder="little")
+        weights = split_layers(self.layout, torch.from_numpy(bits * frozen))
+        ids = torch.from_numpy(windows).long()
+        with torch.no_grad():
+            return self.forward(weights, small, items[ids], ids == 0)
+
     def macs(self, kept_rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Return the multiply-accumulates of one inference, by the papers' accounting.
 

@@ -16,11 +16,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from fedsim.kernels.masked import WORD, sasrec_queries
 from fedsim.layout import Layer, Layout
 from fedsim.models.base import Backbone, BackboneConfig, apply_linear, dropped, xavier_normal
 
@@ -107,6 +110,19 @@ class SASRec(Backbone):
             if post:
                 z = normed(z, 2 + 2 * block)
         return (z if post else normed(z, 0))[:, :, -1]
+
+    def masked_forward(
+        self,
+        packed: NDArray[np.uint8],
+        frozen: NDArray[np.float32],
+        small: Mapping[str, Tensor],
+        items: Tensor,
+        windows: NDArray[np.int32],
+    ) -> Tensor:
+        if self.dim % WORD:
+            return super().masked_forward(packed, frozen, small, items, windows)
+        table, post = items.detach().numpy(), self.norm == "post"
+        return sasrec_queries(packed, frozen, small, table, windows, heads=self.heads, post=post)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
         def by_head(values: Tensor) -> Tensor:
