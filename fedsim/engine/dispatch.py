@@ -20,7 +20,7 @@ import ray
 from flwr.app import Error, Message
 
 from fedsim.engine.internals import ErrorCode
-from fedsim.engine.messages import content_bytes
+from fedsim.engine.messages import content_bytes, release
 from fedsim.engine.packing import SharedRecords, pack_batch, unpack_message
 from fedsim.engine.workers import Slot, cause_of
 from fedsim.errors import RunError
@@ -30,6 +30,8 @@ DEPTH = 2
 MAX_BATCH = 64
 """Messages of a batch, at most."""
 BATCH_BYTES = 4 * 2**20
+HELD_BYTES = 64 * 2**20
+"""Bytes from which no more messages are taken, but for one per worker."""
 SHORT_SECONDS, LONG_SECONDS = 0.01, 0.05
 MAX_ATTEMPTS = 3
 START_TIMEOUT = 300.0
@@ -73,6 +75,7 @@ class Dispatch:
         self._attempts: dict[str, int] = {}
         self._shared = SharedRecords()
         self._pace = Pace()
+        self._held_bytes = 0
 
     @property
     def held(self) -> int:
@@ -83,10 +86,12 @@ class Dispatch:
     @property
     def room(self) -> bool:
         """Whether another message may be taken."""
-        return self.held < (DEPTH + 1) * self._pace.size * len(self._slots)
+        few = self._held_bytes < HELD_BYTES or self.held < len(self._slots)
+        return few and self.held < (DEPTH + 1) * self._pace.size * len(self._slots)
 
     def add(self, message: Message) -> None:
         """Take a message to its home worker's backlog."""
+        self._held_bytes += content_bytes(message)
         self._backlogs[message.metadata.dst_node_id % len(self._slots)].append(message)
 
     def send(self, *, more: bool) -> None:
@@ -152,7 +157,10 @@ class Dispatch:
             return self._lost(index, batch, error)
         replies = [unpack_message(reply, own=True) for reply in packed]
         self._owed[index].popleft()
-        self._pace.update(seconds, batch.nbytes + sum(map(content_bytes, replies)))
+        self._held_bytes -= batch.nbytes
+        nbytes = batch.nbytes + sum(map(content_bytes, replies))
+        self._pace.update(seconds, nbytes)
+        release(nbytes)
         for message in batch.messages:
             self._attempts.pop(message.metadata.message_id, None)
         return replies
@@ -171,6 +179,7 @@ class Dispatch:
             if attempts < MAX_ATTEMPTS:
                 self._suspects.append(message)
             else:
+                self._held_bytes -= content_bytes(message)
                 given_up.append(_crash(message, attempts, error))
         return given_up
 
@@ -186,6 +195,7 @@ class Dispatch:
             messages += backlog
             backlog.clear()
         self._suspects.clear()
+        self._held_bytes = 0
         return messages
 
 

@@ -16,7 +16,7 @@ from fedsim.engine.base_grid import (
     node_context,
     warn_timeout,
 )
-from fedsim.engine.messages import detach
+from fedsim.engine.messages import content_bytes, detach, release
 
 
 class LocalGrid(BaseGrid):
@@ -66,4 +66,6 @@ class LocalGrid(BaseGrid):
     def _answer(self, message: Message) -> Message:
         node_id = message.metadata.dst_node_id
         context = node_context(node_id, self.num_nodes, self.run.run_id, self.run_config)
-        return self._arrived(detach(answer(self._app, detach(message), context)))
+        reply = self._arrived(detach(answer(self._app, detach(message), context)))
+        release(content_bytes(message) + content_bytes(reply))
+        return reply

@@ -7,6 +7,7 @@ average (FedAvg) must stay in flwr's own form, which `values_of` reads as well.
 
 from __future__ import annotations
 
+import gc
 import traceback
 from typing import Any
 
@@ -20,6 +21,8 @@ from fedsim.errors import FedsimError, RunError
 
 RAW = "fedsim.raw"
 """`Array.stype` of a plain C-ordered buffer."""
+
+RELEASE_BYTES = 2**20
 
 
 def array_of(values: NDArray[Any]) -> Array:
@@ -54,7 +57,19 @@ def content_bytes(message: Message) -> int:
     """Return the bytes of the arrays in a message; 0 for an Error."""
     if not message.has_content():
         return 0
-    return sum(array_bytes(record) for record in message.content.array_records.values())
+    records = message.content.values()
+    return sum(array_bytes(record) for record in records if isinstance(record, ArrayRecord))
+
+
+def release(nbytes: int) -> None:
+    """Free messages of `nbytes` that nobody uses any more, if these are many bytes.
+
+    The view that flwr's ``content.array_records`` makes is part of a reference cycle: it
+    keeps the whole content alive until the garbage collector happens to run. In a worker
+    it would keep Ray's shared memory from being used again, too.
+    """
+    if nbytes >= RELEASE_BYTES:
+        gc.collect(1)
 
 
 def detach(message: Message) -> Message:

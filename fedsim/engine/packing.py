@@ -3,13 +3,14 @@
 A payload of `OUT_OF_BAND_BYTES` or more travels as a `pickle.PickleBuffer`: Ray writes it
 to shared memory once and a worker on the same machine reads it there. An ArrayRecord of
 `SHARED_BYTES` or more is put there as an object of its own, once for all the messages that
-carry the same buffers, as in a broadcast.
+carry it, as in a broadcast.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import weakref
 from collections.abc import Sequence
+from functools import partial
 from pickle import PickleBuffer
 from typing import Any
 
@@ -21,13 +22,9 @@ from fedsim.engine.messages import array_bytes, rebuild_array
 
 OUT_OF_BAND_BYTES = 16 * 2**10
 SHARED_BYTES = 64 * 2**10
-KEPT_RECORDS = 4
 
 PackedRecord = list[tuple[str, str, tuple[int, ...], str, Any]]
 """Arrays of a record: name, dtype, shape, stype, payload."""
-
-Key = tuple[tuple[str, str, tuple[int, ...], str, int], ...]
-"""What an ArrayRecord is known by: as `PackedRecord`, the id of the payload in its place."""
 
 PackedMessage = tuple[Metadata, list[tuple[str, Any]] | None, Error | None]
 """Metadata, content (a record's name with the record, its packed form, or its place among
@@ -54,29 +51,33 @@ def _payload(data: bytes | memoryview) -> bytes | PickleBuffer:
 
 
 class SharedRecords:
-    """The big records of late, each in Ray's object store once."""
+    """The big records on their way, each in Ray's object store once, as long as they live."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Any, ...], tuple[ray.ObjectRef[Any], list[Any]]] = (
-            OrderedDict()
-        )
+        self._put: dict[int, tuple[weakref.ref[ArrayRecord], list[Any], ray.ObjectRef[Any]]] = {}
 
     def ref(self, record: ArrayRecord) -> ray.ObjectRef[Any] | None:
-        """Return the reference to a big record, or None for a small one.
-
-        Records are the same if they hold the same buffers under the same names.
-        """
+        """Return the reference to a big record, or None for a small one."""
         if array_bytes(record) < SHARED_BYTES:
             return None
-        key = tuple((k, a.dtype, a.shape, a.stype, id(a.data)) for k, a in record.items())
-        if key not in self._kept:
-            # The buffers are kept with the reference: an id is only theirs while they live.
-            buffers = [array.data for array in record.values()]
-            self._kept[key] = ray.put(pack_record(record)), buffers
-            if len(self._kept) > KEPT_RECORDS:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+        buffers = [array.data for array in record.values()]
+        known = self._put.get(id(record))
+        if known is not None and _same(known[1], buffers):
+            return known[2]
+        ref: ray.ObjectRef[Any] = ray.put(pack_record(record))
+        forget = partial(_forget, self._put, id(record))
+        self._put[id(record)] = weakref.ref(record, forget), buffers, ref
+        return ref
+
+
+def _same(before: list[Any], now: list[Any]) -> bool:
+    """Whether a record still holds the very buffers that were put."""
+    return len(before) == len(now) and all(a is b for a, b in zip(before, now, strict=True))
+
+
+def _forget(records: dict[int, Any], key: int, dead: weakref.ref[ArrayRecord]) -> None:
+    if key in records and records[key][0] is dead:
+        del records[key]
 
 
 def pack_batch(

@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 import ray
-from flwr.app import Error
+from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 from ray import cloudpickle
 
 from fedsim.engine.base_grid import AppFactory, answer, load_app, node_context
 from fedsim.engine.internals import SUPERLINK_NODE_ID, identify
+from fedsim.engine.messages import content_bytes, release
 from fedsim.engine.packing import PackedMessage, PackedRecord, pack_batch, unpack_message
 from fedsim.errors import RunError
 
@@ -57,16 +58,23 @@ class Worker:
         self, batch: list[PackedMessage], *shared: PackedRecord
     ) -> tuple[list[PackedMessage], float]:
         """Return the packed replies and the seconds they took."""
-        start, spec, app = time.perf_counter(), self._spec, self._app
-        if app is None:
-            raise RunError("a worker was given messages before it was started")
-        replies = []
+        start = time.perf_counter()
+        replies, nbytes = [], 0
         for packed in batch:
             message = unpack_message(packed, shared)
-            node_id = message.metadata.dst_node_id
-            context = node_context(node_id, spec.num_nodes, spec.run_id, spec.run_config)
-            replies.append(answer(app, message, context))
-        return pack_batch(replies)[0], time.perf_counter() - start
+            replies.append(self._answer(message))
+            nbytes += content_bytes(message)
+            del message
+        result = pack_batch(replies)[0], time.perf_counter() - start
+        release(nbytes)
+        return result
+
+    def _answer(self, message: Message) -> Message:
+        if self._app is None:
+            raise RunError("a worker was given messages before it was started")
+        spec, node_id = self._spec, message.metadata.dst_node_id
+        context = node_context(node_id, spec.num_nodes, spec.run_id, spec.run_config)
+        return answer(self._app, message, context)
 
 
 class Slot:

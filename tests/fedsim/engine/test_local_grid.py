@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -171,3 +172,24 @@ def test_raw_arrays_keep_values_shape_and_dtype(values: NDArray[Any]) -> None:
     assert back.shape == values.shape
     assert back.tobytes() == values.tobytes()
     assert not back.flags.writeable
+
+
+def test_big_messages_are_freed_as_they_are_answered(grid: LocalGrid) -> None:
+    """The app reads its message through flwr's view, which is part of a reference cycle."""
+
+    def source() -> Iterator[Message]:
+        for node_id in list(grid.get_node_ids()) * 4:
+            content = RecordDict({"arrays": record_of(x=np.zeros(2**20, np.uint8))})
+            yield Message(content, node_id, "query.echo")
+
+    def records() -> int:
+        return sum(isinstance(thing, ArrayRecord) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = records()
+        # What is alive is the message, its detached copy, and the reply.
+        assert max(records() - before for _ in grid.send_and_receive(source())) <= 4
+    finally:
+        gc.enable()
