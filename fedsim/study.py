@@ -126,7 +126,7 @@ def choose(labels: Sequence[str] | None, variants: Sequence[Variant]) -> list[Va
 def _job(scenario: ScenarioConfig, variant: Variant, seed: int, folder: Path) -> Job:
     changes = {"seed": seed, **variant.changes}
     config = build(scenario.model_dump(mode="json", exclude_none=True), changes, variant.label)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", variant.label)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", variant.label).strip("-")
     path = folder / f"{name}-s{seed}-{config.identity()[:8]}"
     return Job(variant.label, seed, config, path)
 
