@@ -1,0 +1,227 @@
+"""DIET and DIETING: masks, their gradient, their ablations, their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fedsim import rng
+from fedsim.errors import ConfigError
+from fedsim.models.sasrec import SASRec, SASRecConfig
+from fedsim.setting import Uploads
+from fedsim.training import fit as training
+from strategies._generator import DietLearner, Extractors
+from strategies._mask_answers import kept_rows
+from strategies._masked import GlobalMask
+from tests.strategies.fitted import Fitted, bits, fitted
+from tests.studies import tiny
+
+BACKBONE = SASRec(SASRecConfig(dim=16, heads=2, window=4))
+
+
+def diet_learner(rows: bool = True, keep: float = 0.1) -> DietLearner:
+    gen = rng.torch_generator(0, "test")
+    frozen = BACKBONE.init_weights(gen)
+    return DietLearner(BACKBONE, 30, gen, frozen, keep, 1.0, rows=rows)
+
+
+@pytest.fixture(scope="module")
+def diet() -> Fitted:
+    return fitted("diet")
+
+
+# ---- training --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_a_gradient_reaches_every_part_of_the_generator(rows: bool) -> None:
+    learner = diet_learner(rows)
+    ids = torch.randint(1, 31, (6, 1, 4), generator=rng.torch_generator(1, "test"))
+    learner(ids, ids[:, 0]).square().sum().backward()
+    for name, parameter in learner.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+    assert bool(len(learner.row_maps)) == rows
+
+
+def test_steps_along_the_gradient_change_the_mask_and_lower_the_loss() -> None:
+    gen = rng.torch_generator(0, "test")
+    learner = GlobalMask(BACKBONE, 30, gen, BACKBONE.init_weights(gen), 0.1, 1.0)
+    ids = torch.randint(1, 31, (64, 1, 4), generator=gen)
+    wanted = torch.randn(64, 1, 16, generator=gen)
+    before = learner.masks(ids[:, 0].numpy())
+    optimizer = torch.optim.Adam(learner.scores.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(40):
+        loss = (learner(ids, ids[:, 0]) - wanted).square().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0] - 0.02
+    assert (learner.masks(ids[:, 0].numpy()) != before).any()
+
+
+def test_the_extractors_are_torch_grus() -> None:
+    gen = rng.torch_generator(0, "test")
+    ours = Extractors(3, 8, gen)
+    embedded = torch.randn(5, 4, 8, generator=gen)
+    states = ours(embedded)
+    for layer in range(3):
+        theirs = torch.nn.GRU(8, 8, batch_first=True)
+        with torch.no_grad():
+            into, across, *biases = theirs.parameters()
+            into.copy_(ours.input[24 * layer : 24 * layer + 24])
+            across.copy_(ours.hidden[layer].T)
+            for bias in biases:
+                bias.zero_()
+        torch.testing.assert_close(states[layer], theirs(embedded)[1][0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["diet", "dieting", "long_diet"])
+def test_two_fits_are_bit_identical(strategy: str) -> None:
+    torch.manual_seed(1)
+    first = fitted(strategy, changes={"train.dropout": 0.2})
+    torch.manual_seed(2)
+    again = fitted(strategy, changes={"train.dropout": 0.2})
+    one, other = (made.half.provision.encode() for made in (first, again))
+    assert one == other
+    np.testing.assert_array_equal(
+        first.strategy.answer(0, first.uploads(), 1)["mask"],
+        again.strategy.answer(0, again.uploads(), 1)["mask"],
+    )
+
+
+@pytest.mark.parametrize("strategy", ["static", "diet", "long_diet"])
+def test_a_second_fit_takes_what_the_first_learned(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fitted(strategy, cache=tmp_path)
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "train", never)
+    second = fitted(strategy, cache=tmp_path)
+    rows = first.strategy.answer(0, first.uploads(), 1)
+    for name, values in second.strategy.answer(0, second.uploads(), 1).items():
+        np.testing.assert_array_equal(values, rows[name])
+    with pytest.raises(AssertionError, match="trained again"):
+        fitted(strategy, cache=tmp_path, changes={"train.lr": 0.5})
+    with pytest.raises(AssertionError, match="trained again"):
+        fitted(strategy, cache=tmp_path, changes={"seed": 9})
+
+
+# ---- answers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["diet", "dieting", "long_diet"])
+@pytest.mark.parametrize("keep", [0.05, 0.3])
+def test_every_layer_keeps_its_share(strategy: str, keep: float) -> None:
+    made = fitted({"name": strategy, "keep": keep})
+    rows = made.strategy.answer(0, made.uploads(), 1)
+    layout = made.setting.backbone.layout
+    for packed in (rows["mask"], made.strategy.initial(0)["mask"]):
+        kept = np.add.reduceat(bits(packed, layout.size), layout.offsets[:-1], axis=1, dtype=int)
+        assert (kept == round(256 * keep)).all()
+
+
+def test_diets_differ_between_edges_and_a_global_mask_does_not(diet: Fitted) -> None:
+    assert diet.strategy.personalises
+    assert len(np.unique(diet.strategy.answer(0, diet.uploads(), 1)["mask"], axis=0)) > 1
+    masked = fitted({"name": "diet", "variant": "mask"})
+    assert not masked.strategy.personalises
+    rows = masked.strategy.answer(0, masked.uploads(), 1)["mask"]
+    np.testing.assert_array_equal(rows, masked.strategy.initial(0)["mask"])
+    assert len(rows) == 1
+
+
+def test_an_edge_runs_the_kept_frozen_weights(diet: Fitted) -> None:
+    rows = diet.strategy.answer(0, diet.uploads(), 1)
+    layout = diet.setting.backbone.layout
+    frozen = diet.half.provision.shared["frozen"].astype(np.float32)
+    wanted = bits(rows["mask"], layout.size) * frozen
+    got = torch.cat([w.flatten(1) for w in diet.half.weights(0, rows)], 1).numpy()
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_an_edge_runs_what_was_trained(diet: Fitted) -> None:
+    (learner,) = diet.strategy._learners
+    uploads = diet.uploads()
+    ids = torch.from_numpy(uploads.items).long()
+    rows = diet.strategy.answer(0, uploads, 1)
+    with torch.no_grad():
+        trained = learner(ids[:, None], ids)
+        served = diet.half.queries(0, rows, uploads.items[:, None])
+    torch.testing.assert_close(served, trained)
+
+
+def test_scaled_weights_keep_a_layers_variance() -> None:
+    made = fitted({"name": "diet", "scale": True, "keep": 0.25})
+    plain = made.half.provision.shared["frozen"]
+    rows = made.strategy.answer(0, made.uploads(), 1)
+    got = torch.cat([w.flatten(1) for w in made.half.weights(0, rows)], 1).numpy()
+    kept = got != 0
+    np.testing.assert_allclose(got[kept], np.broadcast_to(plain * 2, got.shape)[kept])
+
+
+def test_macs_count_rows_that_keep_something() -> None:
+    layout = BACKBONE.layout
+    one = np.zeros((2, layout.size), np.uint8)
+    one[0, :16] = 1
+    one[1, [0, 16, 256]] = 1
+    assert kept_rows(layout, one)[:, :3].tolist() == [[1, 0, 0], [2, 1, 0]]
+
+
+def test_an_edge_without_history_is_answered(diet: Fitted) -> None:
+    nothing = Uploads(np.array([7]), np.zeros((1, diet.half.upload_length), np.int32))
+    assert diet.strategy.answer(0, nothing, 1)["mask"].any()
+
+
+def test_channels_share_frozen_weights_and_nothing_else() -> None:
+    channels = [{"name": "home"}, {"name": "video"}]
+    made = fitted("diet", changes={"channels": channels})
+    home, video = made.strategy._learners
+    assert torch.equal(home.frozen, video.frozen)
+    assert not torch.equal(home.maps[0], video.maps[0])
+    assert set(made.half.provision.shared) == {"frozen"}
+
+
+# ---- DIETING ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["sasrec", "caser"])
+def test_dieting_stores_the_largest_layer_alone(model: str) -> None:
+    made = fitted("dieting", model={"name": model, "dim": 16, "window": 4})
+    layout = made.setting.backbone.layout
+    largest = made.half.provision.shared["largest"]
+    assert set(made.half.provision.shared) == {"largest"}
+    assert len(largest) == max(layer.size for layer in layout.layers)
+    rows = made.strategy.answer(0, made.uploads(), 1)
+    for layer, weights in zip(layout.layers, made.half.weights(0, rows), strict=True):
+        flat = weights.flatten(1).numpy()
+        kept = flat != 0
+        leading = np.broadcast_to(largest[: layer.size], flat.shape)
+        np.testing.assert_array_equal(flat[kept], leading[kept])
+
+
+# ---- options ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("keep", 0, "greater than 0"),
+        ("keep", 1.5, "less than or equal to 1"),
+        ("variant", "mgg", "'diet', 'mg' or 'mask'"),
+        ("targets_per_mask", 0, "greater than or equal to 1"),
+        ("kep", 0.1, "did you mean 'keep'"),
+    ],
+)
+def test_wrong_options_say_what_is_allowed(option: str, value: Any, rule: str) -> None:
+    with pytest.raises(ConfigError, match=rf"strategy.{option}.*{rule}"):
+        tiny({"name": "diet", option: value})

@@ -1,0 +1,36 @@
+"""Every strategy that learns beats popularity where order carries the signal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.strategies.fitted import Fitted, fitted
+
+WORLD: dict[str, Any] = {
+    "seed": 3,
+    "population.edges": 200,
+    "population.cell_size": 200,
+    "data.items": 100,
+    "data.length": 30,
+    "stream.history": 0.8,
+    "train.epochs": 5,
+    "train.lr": 1e-2,
+}
+
+
+@pytest.fixture(scope="module")
+def popularity() -> Fitted:
+    return fitted("popularity", changes=WORLD)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    ["cooccurrence", "static", "diet", {"name": "diet", "scale": True}, "dieting", "long_diet"],
+    ids=str,
+)
+def test_it_beats_popularity(strategy: str | dict[str, Any], popularity: Fitted) -> None:
+    model = fitted(strategy, changes=WORLD)
+    rows = model.strategy.answer(0, model.uploads(), 1)
+    assert model.hit(rows) > popularity.hit({}) + 0.1
