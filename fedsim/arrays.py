@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 Named = dict[str, NDArray[Any]]
@@ -21,9 +21,18 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     return ArrayRecord({name: _array(values) for name, values in arrays.items()})
 
 
-def unpack(record: ArrayRecord) -> Named:
-    """Return a record's arrays, as read-only views where they are raw."""
-    return {name: _values(array) for name, array in record.items()}
+def unpack(content: RecordDict, name: str = "arrays") -> Named:
+    """Return the arrays of a named record, as read-only views where they are raw."""
+    return {key: _values(array) for key, array in cast(ArrayRecord, content[name]).items()}
+
+
+def config_of(content: RecordDict) -> ConfigRecord:
+    """Return what a message says beside its arrays.
+
+    Records are asked for by name: a RecordDict's ``config_records`` and its like refer to
+    themselves, which keeps payloads alive until the garbage collector comes by.
+    """
+    return cast(ConfigRecord, content["config"])
 
 
 def from_batch(batch: pa.RecordBatch) -> NDArray[np.uint8]:

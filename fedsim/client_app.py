@@ -10,7 +10,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedsim.arrays import Named, from_batch, pack, unpack
+from fedsim.arrays import Named, config_of, from_batch, pack, unpack
 from fedsim.cloud.kit import Kit
 from fedsim.edges.cell import CellRound
 from fedsim.edges.side import EdgeSide
@@ -25,13 +25,13 @@ def make_client_app() -> ClientApp:
     @app.train()
     def upload(message: Message, context: Context) -> Message:
         cell_round = _cell_round(message, context)
-        lags = message.content.config_records["config"].get("lags", [])
+        lags = config_of(message.content).get("lags", [])
         arrays = cell_round.upload(tuple(int(lag) for lag in lags))  # type: ignore[union-attr]
         return _reply(message, arrays)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
-        arrays = unpack(message.content.array_records["arrays"])
+        arrays = unpack(message.content)
         ledger, controls = _cell_round(message, context).evaluate(arrays)
         return _reply(message, {"ledger": from_batch(ledger), "controls": from_batch(controls)})
 
@@ -43,10 +43,10 @@ app = make_client_app()
 
 def _cell_round(message: Message, context: Context) -> CellRound:
     torch.set_num_threads(1)
-    config = message.content.config_records["config"]
+    config = config_of(message.content)
     folder = state_folder(context)
-    if "provision" in message.content.array_records:
-        Kit.of(message.content.array_records["provision"]).write(folder)
+    if "provision" in message.content:
+        Kit.of(message.content).write(folder)
     pairs = tuple(sorted((name, str(value)) for name, value in context.run_config.items()))
     side = _edge_side(pairs, str(config["provision"]), folder)
     return CellRound(side, int(config["cell"]), int(config["round"]))  # type: ignore[arg-type]
@@ -68,6 +68,6 @@ def state_folder(context: Context) -> Path:
 
 
 def _reply(message: Message, arrays: Named) -> Message:
-    cell = message.content.config_records["config"]["cell"]
+    cell = config_of(message.content)["cell"]
     content = RecordDict({"arrays": pack(arrays), "config": ConfigRecord({"cell": cell})})
     return Message(content, reply_to=message)

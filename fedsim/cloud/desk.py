@@ -16,7 +16,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 
 from fedsim import ledger
-from fedsim.arrays import pack, to_batch, unpack
+from fedsim.arrays import config_of, pack, to_batch, unpack
 from fedsim.cloud import controls
 from fedsim.cloud.answering import Answering
 from fedsim.cloud.federated import mean_updates
@@ -87,7 +87,7 @@ class Desk:
     def take(self, server_round: int, replies: Iterable[Message]) -> None:
         """Keep the uploads of all cells, then let the strategy learn from them."""
         for cell, content in _received(replies):
-            self.spool.put(cell, unpack(content.array_records["arrays"]))
+            self.spool.put(cell, unpack(content))
         self._complete(len(self.spool), "uploaded")
         if self.strategy.federated:
             for c in range(len(self.population.channels)):
@@ -136,7 +136,7 @@ class Desk:
         measured = []
         cells = 0
         for content in _in_order(_received(replies)):
-            arrays = unpack(content.array_records["arrays"])
+            arrays = unpack(content)
             batch = to_batch(arrays["ledger"])
             tally.add(batch)
             measured.append(to_batch(arrays["controls"]))
@@ -170,7 +170,7 @@ def _received(replies: Iterable[Message]) -> Iterator[tuple[int, RecordDict]]:
     for reply in replies:
         if reply.has_error():
             raise error_of(reply)
-        yield int(str(reply.content.config_records["config"]["cell"])), reply.content
+        yield int(str(config_of(reply.content)["cell"])), reply.content
 
 
 def _in_order(received: Iterable[tuple[int, RecordDict]]) -> Iterator[RecordDict]:

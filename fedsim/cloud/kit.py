@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord
+from flwr.app import ArrayRecord, RecordDict
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -69,9 +69,10 @@ class Kit:
         return pack({name: np.frombuffer(data, np.uint8) for name, data in self.parts.items()})
 
     @staticmethod
-    def of(record: ArrayRecord) -> Kit:
-        """Return the kit that travelled."""
-        return Kit({name: values.tobytes() for name, values in unpack(record).items()})
+    def of(content: RecordDict) -> Kit:
+        """Return the kit that travelled in a message."""
+        arrays = unpack(content, "provision")
+        return Kit({name: values.tobytes() for name, values in arrays.items()})
 
     def write(self, folder: Path) -> None:
         """Keep the kit under its name unless it is there."""
