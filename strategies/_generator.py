@@ -9,12 +9,18 @@ Notation: `B` edges, `H` upload length, `D` embedding size.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fedsim.kernels.generate import Head, generate_masks
+from fedsim.kernels.gru import Gru
 from fedsim.models.base import Backbone, xavier_normal
+from fedsim.training.loop import one_thread
 from strategies._masked import MaskedLearner
 
 SCORE_STD = 0.05
@@ -95,3 +101,26 @@ class DietLearner(MaskedLearner):
                 raw = torch.addmm(self.row_biases[layer], state, self.row_maps[layer])
                 rows = raw.softmax(-1)
             yield scores, rows
+
+    def masks(self, uploads: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Return packed masks for uploads (B, H), by the fused kernel."""
+        extractors = self.extractors
+        gru = Gru(
+            extractors.input.detach(),
+            extractors.input_bias.detach(),
+            extractors.hidden.detach(),
+            extractors.hidden_bias.detach(),
+        )
+        heads = [
+            Head(keep, layer_map.detach(), bias.detach())
+            for keep, layer_map, bias in zip(self.kept, self.maps, self.biases, strict=True)
+        ]
+        if len(self.row_maps):
+            rows = zip(heads, self.row_maps, self.row_biases, strict=True)
+            heads = [
+                replace(head, row_map=row_map.detach(), row_bias=row_bias.detach())
+                for head, row_map, row_bias in rows
+            ]
+        items = self.items.detach() * self.backbone.dim**0.5
+        with one_thread():
+            return generate_masks(gru, heads, items, uploads)

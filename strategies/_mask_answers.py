@@ -17,8 +17,10 @@ from torch import Tensor
 
 from fedsim.codecs.base import Column
 from fedsim.data.base import Streams
+from fedsim.kernels.masked import WORD, sasrec_queries
 from fedsim.layout import Layout
 from fedsim.models.base import split_layers
+from fedsim.models.sasrec import SASRec
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
@@ -58,6 +60,20 @@ class MaskEdge(EdgeHalf):
     def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
         kept = self._bits(rows) * self.scaled
         return split_layers(self.backbone.layout, torch.from_numpy(kept))
+
+    def queries(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
+        backbone = self.backbone
+        if not isinstance(backbone, SASRec) or backbone.dim % WORD:
+            return super().queries(channel, rows, windows)
+        return sasrec_queries(
+            rows["mask"].astype(np.uint8, copy=False),
+            self.scaled,
+            self.small[channel],
+            self.items[channel].numpy(),
+            windows,
+            heads=backbone.heads,
+            post=backbone.norm == "post",
+        )
 
     def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
         return self.backbone.macs(kept_rows(self.backbone.layout, self._bits(rows)))

@@ -14,16 +14,12 @@ from torch import Tensor, nn
 
 from fedsim import rng
 from fedsim.data.base import Streams
-from fedsim.kernels.select import kept_count, select_into
+from fedsim.kernels.select import kept_count, select
 from fedsim.kernels.straight_through import masked_weights
 from fedsim.models.base import Backbone, split_layers, xavier_normal
 from fedsim.setting import Setting
 from fedsim.training.fit import fit
 from fedsim.training.learner import Learner
-from fedsim.training.loop import one_thread
-
-BATCH = 256
-"""Uploads answered at a time."""
 
 
 class MaskedLearner(Learner):
@@ -76,20 +72,12 @@ class MaskedLearner(Learner):
             for (scores, rows), weights, keep in layers
         ]
 
-    @torch.no_grad()
     def masks(self, uploads: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Return packed masks for uploads (B, H): uint8 (B or 1, packed bytes)."""
-        ids = torch.from_numpy(np.asarray(uploads, np.int64))
-        with one_thread():
-            return np.concatenate([self._pack(part) for part in torch.split(ids, BATCH)])
+        """Return packed masks for uploads (B, H): uint8 (B or 1, packed bytes).
 
-    def _pack(self, uploads: Tensor) -> NDArray[np.uint8]:
-        packed = []
-        for (scores, rows), keep in zip(self.layer_scores(uploads), self.kept, strict=True):
-            part = np.empty((len(scores), -(-scores.shape[1] // 8)), np.uint8)
-            select_into(scores.numpy(), None if rows is None else rows.numpy(), keep, part)
-            packed.append(part)
-        return np.concatenate(packed, axis=1)
+        Those of `layer_scores` but for rounding; a row does not depend on the others.
+        """
+        raise NotImplementedError(f"{type(self).__name__} answers nothing")
 
 
 class GlobalMask(MaskedLearner):
@@ -117,10 +105,11 @@ class GlobalMask(MaskedLearner):
         for scores in self.scores:
             yield scores, None
 
-    @torch.no_grad()
     def masks(self, uploads: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Return the one mask, uint8 (1, packed bytes)."""
-        return self._pack(torch.empty(1, 0))
+        layers = zip(self.scores, self.kept, strict=True)
+        packed = [select(scores.detach().numpy(), None, keep) for scores, keep in layers]
+        return np.concatenate(packed, axis=1)
 
 
 def trained_mask(

@@ -21,15 +21,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from fedsim import rng
 from fedsim.data.base import Streams
+from fedsim.kernels.generate import Head, masks_of
+from fedsim.kernels.gru import at_least_two
 from fedsim.models.base import dropped, xavier_normal
 from fedsim.training.fit import fit
+from fedsim.training.loop import one_thread
 from strategies._mask_answers import MaskConfig, MaskEdge, MaskStrategy
 from strategies._masked import GlobalMask, MaskedLearner, kept_scale, trained_mask
 
@@ -119,12 +124,31 @@ class LongDietLearner(MaskedLearner):
         self, uploads: Tensor, gen: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield scores (B, elements), without row weights."""
-        means = self._means(uploads)
-        mixed = dropped(self.norm(means).flatten(1), self.upload_dropout, gen)
+        states = self._states(uploads, gen)
+        for state, score, layer_map in zip(states, self.scores, self.maps, strict=True):
+            yield torch.addmm(score, state, layer_map), None
+
+    def masks(self, uploads: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Return packed masks for uploads (B, H), by the fused kernel."""
+        ids = np.asarray(uploads, np.int64)
+        heads = [
+            Head(keep, layer_map.detach(), score.detach()[0])
+            for keep, layer_map, score in zip(self.kept, self.maps, self.scores, strict=True)
+        ]
+
+        def states(part: slice) -> Tensor:
+            both = torch.from_numpy(at_least_two(ids[part]))
+            return self._states(both)[:, : len(ids[part])]
+
+        with one_thread():
+            return masks_of(heads, states, len(ids))
+
+    def _states(self, uploads: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Return what each layer's scores are made from, float32 (layers, B, D)."""
+        means = self.norm(self._means(uploads)).flatten(1)
+        mixed = dropped(means, self.upload_dropout, gen)
         hidden = torch.tanh(torch.addmm(self.mix_bias, mixed, self.mix))
-        parts = hidden.view(len(uploads), len(self.maps), -1).unbind(1)
-        for part, score, layer_map in zip(parts, self.scores, self.maps, strict=True):
-            yield torch.addmm(score, part, layer_map), None
+        return hidden.view(len(uploads), len(self.maps), -1).transpose(0, 1)
 
     def _means(self, uploads: Tensor) -> Tensor:
         """Return the decayed means of uploads (B, H): float32 (B, decays, D)."""

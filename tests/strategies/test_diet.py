@@ -11,6 +11,8 @@ import torch
 
 from fedsim import rng
 from fedsim.errors import ConfigError
+from fedsim.kernels.select import select
+from fedsim.models.base import split_layers
 from fedsim.models.sasrec import SASRec, SASRecConfig
 from fedsim.setting import Uploads
 from fedsim.training import fit as training
@@ -149,15 +151,40 @@ def test_an_edge_runs_the_kept_frozen_weights(diet: Fitted) -> None:
     np.testing.assert_array_equal(got, wanted)
 
 
-def test_an_edge_runs_what_was_trained(diet: Fitted) -> None:
-    (learner,) = diet.strategy._learners
-    uploads = diet.uploads()
-    ids = torch.from_numpy(uploads.items).long()
-    rows = diet.strategy.answer(0, uploads, 1)
+@pytest.mark.parametrize("norm", ["post", "sasrec"])
+@pytest.mark.parametrize("dim", [16, 64])
+def test_an_edge_runs_the_backbone_as_in_training(norm: str, dim: int) -> None:
+    made = fitted("diet", model={"name": "sasrec", "dim": dim, "window": 4, "norm": norm})
+    (learner,) = made.strategy._learners
+    uploads = made.uploads()
+    rows = made.strategy.answer(0, uploads, 1)
+    ids = torch.from_numpy(uploads.items).long()[:, None]
+    kept = torch.from_numpy(bits(rows["mask"], learner.backbone.layout.size)) * learner.frozen
     with torch.no_grad():
-        trained = learner(ids[:, None], ids)
-        served = diet.half.queries(0, rows, uploads.items[:, None])
-    torch.testing.assert_close(served, trained)
+        small, items = dict(learner.small), learner.items[ids]
+        weights = split_layers(learner.backbone.layout, kept)
+        wanted = learner.backbone.forward(weights, small, items, ids == 0)
+    served = made.half.queries(0, rows, uploads.items[:, None])
+    torch.testing.assert_close(served, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["diet", "long_diet", {"name": "diet", "variant": "mg"}])
+def test_answers_are_selected_by_the_trained_scores(strategy: str) -> None:
+    made = fitted(strategy)
+    (learner,) = made.strategy._learners
+    uploads = made.uploads().items
+    with torch.no_grad():
+        layers = list(learner.layer_scores(torch.from_numpy(uploads).long()))
+    wanted = np.concatenate(
+        [
+            select(scores.numpy(), None if rows is None else rows.numpy(), keep)
+            for (scores, rows), keep in zip(layers, learner.kept, strict=True)
+        ],
+        axis=1,
+    )
+    got = made.strategy.answer(0, made.uploads(), 1)["mask"]
+    size = made.setting.backbone.layout.size
+    assert (bits(got, size) == bits(wanted, size)).mean() > 0.999
 
 
 def test_scaled_weights_keep_a_layers_variance() -> None:
