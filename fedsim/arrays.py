@@ -7,23 +7,22 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-Named = dict[str, NDArray[Any]]
+from fedsim.engine.messages import array_of, values_of
 
-RAW = "fedsim.raw"
-"""`Array.stype` of a plain C-ordered buffer: flwr's own form copies a payload twice."""
+Named = dict[str, NDArray[Any]]
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Return a record of raw arrays; one copy each."""
-    return ArrayRecord({name: _array(values) for name, values in arrays.items()})
+    return ArrayRecord({name: array_of(values) for name, values in arrays.items()})
 
 
 def unpack(content: RecordDict, name: str = "arrays") -> Named:
     """Return the arrays of a named record, as read-only views where they are raw."""
-    return {key: _values(array) for key, array in cast(ArrayRecord, content[name]).items()}
+    return {key: values_of(array) for key, array in cast(ArrayRecord, content[name]).items()}
 
 
 def config_of(content: RecordDict) -> ConfigRecord:
@@ -51,13 +50,3 @@ def to_batch(data: NDArray[np.uint8]) -> pa.RecordBatch:
 
 def _empty(table: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=table.schema)
-
-
-def _array(values: NDArray[Any]) -> Array:
-    return Array(str(values.dtype), tuple(values.shape), RAW, values.tobytes())
-
-
-def _values(array: Array) -> NDArray[Any]:
-    if array.stype != RAW:
-        return array.numpy()
-    return np.frombuffer(array.data, dtype=array.dtype).reshape(array.shape)
