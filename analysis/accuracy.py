@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 
 from analysis.aggregate import EDGES, drift_share, metric_column, per_round
@@ -68,7 +69,7 @@ def mark_drift(ax: Axes, shares: pd.DataFrame) -> None:
             ha="center",
             va="bottom",
             color=muted(),
-            fontsize="small",
+            fontsize=rcParams["legend.fontsize"],
         )
 
 

@@ -22,7 +22,7 @@ CELLS = 200
 def bandwidth_map(source: Source, *, label: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw bytes of edges (sorted by their total) in rounds, for one label.
 
-    Colours mean the same for every label of the runs; where nothing was sent stays blank.
+    The label's first seed is shown. Where nothing was sent stays blank.
     """
     runs, ax = load(source), new_axes(ax)
     label = runs.labels[0] if label is None else label
@@ -34,9 +34,8 @@ def bandwidth_map(source: Source, *, label: str | None = None, ax: Axes | None =
         aspect="auto",
         interpolation="none",
         extent=(0.5, runs.last_round + 0.5, edges, 0),
-        norm=_norm(runs),
+        norm=_norm(matrix),
         cmap=colormaps["viridis"],
-        rasterized=True,
     )
     bar = ax.figure.colorbar(image, ax=ax, pad=0.02, aspect=30)
     bar.ax.yaxis.set_major_formatter(EngFormatter(unit="B"))
@@ -54,7 +53,7 @@ def bandwidth_map(source: Source, *, label: str | None = None, ax: Axes | None =
 
 def bandwidth_matrix(runs: Runs, label: str) -> tuple[Floats, int]:
     """Return mean bytes per edge and round, at most CELLS x CELLS, and how many edges."""
-    run = next(i for i, info in enumerate(runs.infos) if info.label == label)
+    run = runs.members(label)[0]
     size = runs.query(f"select count(*) as n from edges where run = {run}")
     edges, rounds = int(size["n"].iloc[0]), runs.infos[run].last_round
     high, wide = min(edges, CELLS), min(rounds, CELLS)
@@ -72,11 +71,19 @@ def bandwidth_matrix(runs: Runs, label: str) -> tuple[Floats, int]:
     return matrix, edges
 
 
-def _norm(runs: Runs) -> Normalize:
+def bandwidth_range(runs: Runs, label: str) -> tuple[float, float]:
+    """Return the least and the most bytes of an edge in a round, for the label's first run."""
     frame = runs.query(f"""
-        with sums as (select sum{BYTES} as b from ledger where round > 0
-                      group by run, edge, round)
-        select min(b) as low, max(b) as high from sums where b > 0
+        with sums as (select sum{BYTES} as b from ledger
+                      where round > 0 and run = {runs.members(label)[0]} group by edge, round)
+        select min(b) as low, max(b) as high from sums
     """)
-    low, high = (float(v) if v == v else 1.0 for v in frame.iloc[0])
-    return LogNorm(low, high) if high > 10 * low else Normalize(0, high)
+    return float(frame["low"].iloc[0]), float(frame["high"].iloc[0])
+
+
+def _norm(matrix: Floats) -> Normalize:
+    sent = matrix[matrix > 0]
+    low, high = (float(sent.min()), float(sent.max())) if sent.size else (1.0, 1.0)
+    if high > 10 * low:
+        return LogNorm(low, high)
+    return Normalize(low, high) if high > 1.01 * low else Normalize(0, high)

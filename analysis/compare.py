@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.aggregate import metric_column
 from analysis.costs import costs
 from analysis.load import Source, load
-from analysis.paired import Controls, label_accuracy
+from analysis.paired import control_accuracy, label_accuracy
 from analysis.statistics import NONE, Estimate
 from analysis.style import bytes_text
 from analysis.table import Table
@@ -27,7 +27,7 @@ def compare(source: Source, *, k: int | None = None) -> Table:
     runs = load(source)
     names = [metric_column(runs, metric, k) for metric in ("ndcg", "hit", "mrr")]
     measured = {column: label_accuracy(runs, column) for column, _ in names}
-    controls = Controls(runs, names[0][0])
+    controls = control_accuracy(runs, names[0][0])
     cost = costs(runs)
     numbers, text = [], []
     for label in runs.labels:

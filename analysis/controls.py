@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from analysis.aggregate import metric_column
 from analysis.load import Source, load
-from analysis.paired import Controls
+from analysis.paired import control_accuracy
 from analysis.style import legend, look, new_axes, note, styled
 
 
@@ -22,7 +22,7 @@ def controls(
     runs, ax = load(source), new_axes(ax)
     column, name = metric_column(runs, metric, k)
     ax.set(ylabel=name, title=f"Whose answer? ({name})")
-    measured = Controls(runs, column)
+    measured = control_accuracy(runs, column)
     kinds = measured.kinds
     if not kinds:
         note(ax, "no controls were measured")

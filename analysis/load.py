@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import duckdb
 import pandas as pd
@@ -32,6 +32,8 @@ class HasPath(Protocol):
     def path(self) -> Path:
         """The run directory."""
 
+
+T = TypeVar("T")
 
 IN_MEMORY = 3_000_000
 """Tables of at most so many rows are read once and kept, about 100 bytes a row."""
@@ -69,6 +71,7 @@ class Runs:
         self.labels = tuple(dict.fromkeys(info.label for info in infos))
         self.ks = tuple(sorted(set.intersection(*(set(info.ks) for info in infos))))
         self.last_round = max(info.last_round for info in infos)
+        self._made: dict[Hashable, Any] = {}
         self._connection = duckdb.connect(config={"threads": 1})
         listing = pd.DataFrame(
             {
@@ -104,7 +107,15 @@ class Runs:
 
     def query(self, sql: str) -> pd.DataFrame:
         """Return the answer of DuckDB to a query over the views."""
-        return self._connection.execute(sql).df()
+        answer = self.remember(sql, lambda: self._connection.execute(sql).df())
+        return answer.copy()
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made under a key before, or make it now; runs do not change."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     def _relation(self, name: str, parts: Sequence[Any]) -> None:
         """Make a view of the parts, or a table where they fit into memory with ease."""

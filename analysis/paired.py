@@ -38,11 +38,20 @@ class Paired:
 
 def label_accuracy(runs: Runs, column: str, where: str = "true") -> Paired:
     """Return the accuracy of every label, the rounds from 1 on taken together."""
-    frame = runs.query(f"""
-        select run as series, edge, sum({column}) as y, sum(targets) as x
-        from ledger where round > 0 and {where} group by run, edge order by run, edge
-    """)
-    return Paired(frame, {label: runs.members(label) for label in runs.labels})
+
+    def measure() -> Paired:
+        frame = runs.query(f"""
+            select run as series, edge, sum({column}) as y, sum(targets) as x
+            from ledger where round > 0 and {where} group by run, edge order by run, edge
+        """)
+        return Paired(frame, {label: runs.members(label) for label in runs.labels})
+
+    return runs.remember((column, where), measure)
+
+
+def control_accuracy(runs: Runs, column: str) -> Controls:
+    """Return the accuracy of every label under every kind of control."""
+    return runs.remember(("controls", column), lambda: Controls(runs, column))
 
 
 class Controls(Paired):

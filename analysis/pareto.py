@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TypeAlias
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
@@ -77,7 +78,7 @@ def _name_points(ax: Axes, costs: dict[str, Cost]) -> None:
         for dx, dy, ha, va in _PLACES:
             text = ax.annotate(
                 label, (cost, each.value), (dx, dy), textcoords="offset points",
-                ha=ha, va=va, color=ink(), fontsize="small",
+                ha=ha, va=va, color=ink(), fontsize=rcParams["legend.fontsize"],
             )  # fmt: skip
             box = tuple(text.get_window_extent().extents)
             outside = box[0] < frame.x0 or box[2] > frame.x1 or box[3] > frame.y1

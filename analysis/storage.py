@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from analysis.aggregate import stored_bytes
 from analysis.load import Source, load
@@ -47,9 +48,10 @@ def storage(source: Source, *, ax: Axes | None = None) -> Axes:
             textcoords="offset points",
             va="center",
             color=ink(),
-            fontsize="small",
+            fontsize=rcParams["legend.fontsize"],
         )
     name_rows(ax, runs.labels)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(EngFormatter(unit="B"))
     ax.margins(x=0.18)
     ax.set_xlim(left=0)

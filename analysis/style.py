@@ -134,7 +134,11 @@ def byte_axis(axis: Axis, values: Sequence[float] | np.ndarray) -> None:
     known = known[known > 0]
     if len(known) and known.max() > 10 * known.min():
         _set_scale(axis, "log")
-        subs = (1.0, 2.0, 5.0) if known.max() < 300 * known.min() else (1.0,)
+        subs = (
+            (1.0, 2.0, 5.0)
+            if known.max() < (300 if _vertical(axis) else 60) * known.min()
+            else (1.0,)
+        )
         axis.set_major_locator(LogLocator(subs=subs, numticks=9))
         axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(EngFormatter(unit="B"))
@@ -162,8 +166,12 @@ def _three(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _vertical(axis: Any) -> bool:
+    return bool(axis.axis_name == "y")
+
+
 def _set_scale(axis: Any, scale: str) -> None:
-    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)(scale)
+    (axis.axes.set_yscale if _vertical(axis) else axis.axes.set_xscale)(scale)
 
 
 def _settings(overrides: Mapping[str, Any] | None) -> Any:

@@ -1,0 +1,110 @@
+"""Which figures a report shows, in which order, and how to read each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from matplotlib.axes import Axes
+
+from analysis.accuracy import accuracy
+from analysis.bandwidth_ecdf import bandwidth_ecdf
+from analysis.bandwidth_map import CELLS, bandwidth_map, bandwidth_range
+from analysis.controls import controls
+from analysis.drift_response import drift_response
+from analysis.load import Runs
+from analysis.ood import ood
+from analysis.pareto import pareto
+from analysis.storage import storage
+from analysis.traffic import traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure of a report: its file's name, how to draw it, its section, how to read it."""
+
+    name: str
+    draw: Callable[[Axes], Axes]
+    section: str
+    caption: str
+
+
+RANKING, BANDWIDTH = "How well edges are served", "What edges pay"
+
+
+def pictures(runs: Runs) -> Iterator[Picture]:
+    """Yield the figures that have something to show for these runs."""
+    several, rounds = len(runs.labels) > 1, runs.last_round > 1
+    if several:
+        yield Picture("pareto", lambda ax: pareto(runs, ax=ax), RANKING, _PARETO)
+    yield Picture("accuracy", lambda ax: accuracy(runs, ax=ax), RANKING, _ACCURACY[rounds])
+    if runs.query("select 1 from ledger where round > 0 and drift_true limit 1").size and rounds:
+        yield Picture("drift_response", lambda ax: drift_response(runs, ax=ax), RANKING, _DRIFT)
+    if runs.query("select 1 from edges where ood limit 1").size:
+        yield Picture("ood", lambda ax: ood(runs, ax=ax), RANKING, _OOD)
+    if runs.query("select 1 from controls limit 1").size:
+        yield Picture("controls", lambda ax: controls(runs, ax=ax), RANKING, _CONTROLS)
+    yield Picture("traffic", lambda ax: traffic(runs, ax=ax), BANDWIDTH, _TRAFFIC)
+    yield Picture("storage", lambda ax: storage(runs, ax=ax), BANDWIDTH, _STORAGE)
+    yield from _bandwidth(runs)
+
+
+def _bandwidth(runs: Runs) -> Iterator[Picture]:
+    spread = {label: bandwidth_range(runs, label) for label in runs.labels}
+    busy = [label for label in runs.labels if spread[label][1] > 0]
+    if busy:
+        yield Picture("bandwidth_ecdf", lambda ax: bandwidth_ecdf(runs, ax=ax), BANDWIDTH, _ECDF)
+    uneven = [label for label in busy if spread[label][1] > spread[label][0]]
+    for label in (uneven or busy[:1]) if runs.last_round > 1 else ():
+        yield Picture(
+            f"bandwidth_map_{runs.labels.index(label)}",
+            partial(_map, runs, label),
+            BANDWIDTH,
+            _MAP,
+        )
+
+
+def _map(runs: Runs, label: str, ax: Axes) -> Axes:
+    return bandwidth_map(runs, label=label, ax=ax)
+
+
+_ACCURACY = {
+    True: "Every next item is predicted before it is seen; higher is better. Shaded rounds: "
+    "interests drift. Bands: 95 % over edges, drawn for up to four strategies.",
+    False: "Higher is better; bars are 95 % bootstrap intervals over edges.",
+}
+_PARETO = (
+    "Up and to the left is better. The dashed line joins the strategies that no other one "
+    "beats in both; bars are 95 % intervals. Item embeddings are not counted."
+)
+_DRIFT = (
+    "Only edges whose interests moved, aligned at the round in which they first did (0): how "
+    "deep accuracy falls, and how fast it comes back."
+)
+_OOD = (
+    "Filled: edges whose history the cloud trained on. Hollow: edges it knows from their "
+    "uploads alone. The closer the two, the better a strategy serves newcomers."
+)
+_CONTROLS = (
+    "The same edges, served with answers that are not their own fresh one. Answers are "
+    "personal as far as accuracy falls from left to right; they go stale as far as it falls "
+    "over the ages (counted in interactions)."
+)
+_TRAFFIC = (
+    "What an edge has sent and received on average, item embeddings apart. Round 0 is the "
+    "provision, given once before the first round."
+)
+_STORAGE = (
+    "What an edge keeps after the last round, item embeddings apart: what all channels share "
+    "is kept once, the rest once for each channel."
+)
+_ECDF = (
+    "Read up to a share of edges, then down: so many bytes a round suffice for them. Steep "
+    "lines: all edges pay alike. The provision is left out."
+)
+_MAP = (
+    f"A row is an edge (or a few, in at most {CELLS} rows), sorted by its total; a column is a "
+    "round. Blank: nothing was sent. Each map has a scale of its own; there is none for a "
+    "strategy whose edges all pay the same in every round."
+)

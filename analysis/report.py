@@ -1,0 +1,191 @@
+"""One self-contained page about some runs, with its figures and tables as files beside it.
+
+The page opens offline, reads on a phone, in light and dark, and asks nothing of any network:
+its content security policy allows its own two scripts by hash and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader
+from markupsafe import Markup, escape
+
+from analysis import style
+from analysis.compare import compare, differences
+from analysis.gallery import Picture, pictures
+from analysis.load import Runs, Source, load
+from analysis.summary import facts, findings, headline
+from analysis.svg import SERIES, inline, marker_path, save
+from analysis.table import Table, write_text
+from analysis.timeline import timeline
+from fedsim.errors import StoreError
+
+WORDS = {
+    "Edge": "One simulated device and its user.",
+    "Channel": "One recommender that edges use, with a catalogue of its own.",
+    "Round": "One step of time. Every next item of the round is predicted before it is seen, "
+    "then joins the edge's history.",
+    "Upload, answer": "What an edge sends of its recent items, and what the cloud sends back.",
+    "Provision": "What every edge is given once, before round 1.",
+    "NDCG@K, Hit@K, MRR": "Quality of the ranking of the whole catalogue: whether the next item "
+    "is among the first K (Hit), weighted by its place (NDCG), or one over its place (MRR).",
+    "Own \u2212 other": "What the sampled edges lose in NDCG when they are served with another "
+    "edge's answer: the measure of personalisation.",
+    "MACs": "Multiply-accumulates of one inference on the edge.",
+    "95 % interval": "Percentile bootstrap over edges, the same resamples for all strategies.",
+}
+"""What a newcomer needs to read the page."""
+
+
+def write_report(source: Source, path: str | Path) -> Path:
+    """Write ``report.html``, and ``figures/`` and ``tables/`` beside it; return the page.
+
+    `path` is the page or the folder to put it in.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be written to.
+    """
+    runs, page = load(source), Path(path)
+    page = page if page.suffix == ".html" else page / "report.html"
+    shown = list(pictures(runs))
+    save_figures(shown, page.parent / "figures")
+    tables = [compare(runs), *([differences(runs)] if len(runs.labels) > 1 else [])]
+    for table in tables:
+        table.write(page.parent / "tables")
+    return write_text(page, render(runs, shown, tables))
+
+
+def save_figures(shown: list[Picture], folder: Path) -> None:
+    """Save figures as ``NAME.svg`` and ``NAME.png``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in shown:
+            save(picture.draw, folder / picture.name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StoreError(f"cannot write to {folder}: {reason}; choose another folder") from error
+
+
+def render(runs: Runs, shown: list[Picture], tables: list[Table]) -> str:
+    """Return the page."""
+    charts = timeline(runs) if runs.last_round > 1 else None
+    if charts:
+        charts["dashes"] = [_dashes(i) for i in range(len(runs.labels))]
+    scripts = {"js": _asset("templates/report.js")}
+    if charts:
+        scripts["uplot_js"] = _asset("vendor/uplot/uPlot.iife.min.js")
+    page: str = _page().render(
+        title=headline(runs),
+        description=runs.infos[0].scenario.get("description", ""),
+        facts=facts(runs),
+        findings=findings(runs),
+        compare=tables[0],
+        differences=tables[1] if len(tables) > 1 else None,
+        sections=_sections(shown),
+        best=_best(tables[0]),
+        looks=_looks(runs) if len(runs.labels) > 1 else {},
+        charts=charts,
+        charts_json=json.dumps(charts, separators=(",", ":")).replace("<", "\\u003c"),
+        words=WORDS,
+        scenarios=_scenarios(runs),
+        environment=list(_environment(runs)),
+        marker_path=marker_path,
+        css=Markup(_asset("templates/report.css")),
+        uplot_css=Markup(_asset("vendor/uplot/uPlot.min.css")),
+        hashes=Markup(" ".join(_hash(text) for text in scripts.values())),
+        **scripts,
+    )
+    return page
+
+
+def _sections(shown: list[Picture]) -> dict[str, list[dict[str, Any]]]:
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for each in shown:
+        figure = {"name": each.name, "caption": each.caption, "body": inline(each.draw, each.name)}
+        sections.setdefault(each.section, []).append(figure)
+    return sections
+
+
+def _page() -> Any:
+    environment = Environment(
+        loader=FunctionLoader(lambda name: _asset(f"templates/{name}")),
+        autoescape=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["interval"] = _interval
+    return environment.get_template("report.html.j2")
+
+
+def _asset(name: str) -> str:
+    return files("analysis").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _interval(cell: object) -> Markup:
+    """Set the interval of ``value [low, high]`` smaller than the value."""
+    value, bracket, rest = str(cell).partition(" [")
+    if not bracket:
+        return escape(value)
+    return Markup("{} <small>[{}</small>").format(value, rest)
+
+
+def _looks(runs: Runs) -> dict[str, tuple[str, str, str]]:
+    """Return of every label the colour, marker path and dashes of its swatch."""
+    return {
+        label: (
+            f"var(--s{index % SERIES})",
+            marker_path(style.MARKERS[index % len(style.MARKERS)]),
+            " ".join(map(str, _dashes(index))),
+        )
+        for index, label in enumerate(runs.labels)
+    }
+
+
+def _best(table: Table) -> dict[str, str]:
+    """Return of every column with intervals the label of the highest value."""
+    columns = [name for name in table.text.columns if f"{name}_low" in table.numbers]
+    places = {name: int(table.numbers[name].to_numpy().argmax()) for name in columns}
+    return {name: str(table.text.iloc[place, 0]) for name, place in places.items()}
+
+
+def _dashes(index: int) -> list[float]:
+    dash = style.DASHES[(index // SERIES) % len(style.DASHES)]
+    return [] if dash == "-" else [2 * length for length in dash[1]]
+
+
+def _scenarios(runs: Runs) -> dict[str, str]:
+    texts = {}
+    for info in runs.infos:
+        if info.path is not None and info.label not in texts:
+            texts[info.label] = (info.path / "scenario.toml").read_text(encoding="utf-8")
+    return texts
+
+
+def _environment(runs: Runs) -> Iterator[tuple[str, str]]:
+    for info in runs.infos:
+        if info.path is not None:
+            folder = "/".join(info.path.parts[-2:])
+            yield f"{info.label}, seed {info.seed}", f"{folder} ({info.last_round} rounds)"
+    yield from _flat(runs.infos[0].env)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key} ")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield f"{prefix}{key}", text

@@ -1,0 +1,129 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  const hidden = new Set();
+  const redraw = [];
+
+  document.getElementById("theme").addEventListener("click", () => {
+    const now = root.dataset.theme || (dark.matches ? "dark" : "light");
+    root.dataset.theme = now === "dark" ? "light" : "dark";
+    redraw.forEach((draw) => draw());
+  });
+  dark.addEventListener("change", () => redraw.forEach((draw) => draw()));
+
+  const charts = [];
+  document.querySelectorAll(".chip").forEach((chip) => chip.addEventListener("click", () => {
+    const index = Number(chip.dataset.series);
+    const show = hidden.delete(index);
+    if (!show) hidden.add(index);
+    chip.setAttribute("aria-pressed", String(show));
+    document.querySelectorAll(".series.s" + index).forEach((element) => {
+      element.style.opacity = show ? "" : "0.06";
+    });
+    charts.forEach((chart) => chart.plot && chart.plot.setSeries(index + 1, { show }));
+  }));
+
+  const source = document.getElementById("timeline");
+  if (!source) return;
+  const data = JSON.parse(source.textContent);
+  const metric = document.getElementById("metric");
+  const group = document.getElementById("group");
+
+  const size = (value) => {
+    if (value == null) return "–";
+    for (const [power, unit] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]) {
+      if (value >= power) return +(value / power).toPrecision(3) + " " + unit;
+    }
+    return +value.toPrecision(3) + " B";
+  };
+  const share = (value) => (value == null ? "–" : value.toFixed(4));
+
+  // A kind of vertical axis: linear; by logarithm over more than 10 times; or, with zeros, asinh.
+  function distribution(columns, bytes) {
+    const values = columns.flat().filter((value) => value != null);
+    const positive = values.filter((value) => value > 0);
+    if (!bytes || !positive.length) return {};
+    const low = positive.reduce((a, b) => Math.min(a, b));
+    const high = positive.reduce((a, b) => Math.max(a, b));
+    if (high <= 10 * low) return {};
+    return positive.length === values.length ? { distr: 3 } : { distr: 4, asinh: low };
+  }
+
+  // Grid lines of a wide axis: powers of ten alone.
+  function decades(plot, ticks) {
+    if (!plot.scales.y.distr || plot.scales.y.distr === 1) return ticks;
+    return ticks.map((v) => (v > 0 && Math.abs(Math.log10(v) % 1) < 1e-9 ? v : null));
+  }
+
+  // As many digits for every tick as the one that needs most.
+  function even(ticks) {
+    const digits = Math.max(...ticks.map((v) => (String(+v.toFixed(5)).split(".")[1] || "").length));
+    return ticks.map((v) => v.toFixed(digits));
+  }
+
+  function shadeDrift(plot) {
+    const box = plot.bbox;
+    plot.ctx.save();
+    plot.ctx.fillStyle = color("--muted");
+    for (const [round, part] of data.drift) {
+      const left = plot.valToPos(round - 0.5, "x", true);
+      const right = Math.max(plot.valToPos(round + 0.5, "x", true), left + 2);
+      if (right < box.left || left > box.left + box.width) continue;
+      plot.ctx.globalAlpha = 0.1 + 0.2 * part;
+      const start = Math.max(left, box.left);
+      plot.ctx.fillRect(start, box.top, Math.min(right, box.left + box.width) - start, box.height);
+    }
+    plot.ctx.restore();
+  }
+
+  function draw(chart) {
+    if (chart.plot) chart.plot.destroy();
+    const chosen = data.groups[Number(group.value)];
+    const key = chart.bytes ? "bytes" : metric.value;
+    const columns = data.labels.map((label) => chosen.series[label][key])
+      .map((values) => (chart.bytes && values.every((v) => !v) ? values.map(() => null) : values));
+    const format = chart.bytes ? size : share;
+    const axis = {
+      stroke: color("--muted"), grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false },
+      font: "12px " + getComputedStyle(document.body).fontFamily,
+    };
+    chart.plot = new uPlot({
+      width: chart.element.clientWidth,
+      height: 250,
+      cursor: { sync: { key: "rounds" }, points: { size: 7 } },
+      scales: { x: { time: false }, y: distribution(columns, chart.bytes) },
+      axes: [
+        { ...axis, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
+        {
+          ...axis, size: 62,
+          grid: { ...axis.grid, filter: decades },
+          values: (_, ticks) => (chart.bytes ? ticks.map((v) => (v == null ? "" : size(v))) : even(ticks)),
+        },
+      ],
+      series: [
+        { label: "round", value: (_, v) => (v == null ? "–" : String(v)) },
+        ...data.labels.map((label, index) => ({
+          label, stroke: color("--s" + (index % 8)), width: 1.8, show: !hidden.has(index),
+          dash: data.dashes[index], points: { show: chosen.rounds.length <= 40, size: 5, fill: color("--s" + (index % 8)) },
+          value: (_, v) => format(v),
+        })),
+      ],
+      legend: { markers: { width: 0, fill: (plot, i) => (i ? color("--s" + ((i - 1) % 8)) : "transparent") } },
+      hooks: { drawClear: [shadeDrift] },
+    }, [chosen.rounds, ...columns], chart.element);
+  }
+
+  charts.push({ element: document.getElementById("chart-accuracy"), bytes: false });
+  charts.push({ element: document.getElementById("chart-bytes"), bytes: true });
+  const all = () => charts.forEach(draw);
+  redraw.push(all);
+  metric.addEventListener("change", () => draw(charts[0]));
+  group.addEventListener("change", all);
+  all();
+  new ResizeObserver(() => charts.forEach((chart) => {
+    const width = chart.element.clientWidth;
+    if (width !== chart.plot.width) chart.plot.setSize({ width, height: 250 });
+  })).observe(charts[0].element);
+})();
