@@ -105,12 +105,12 @@ def test_an_unknown_plugin_is_named_with_its_nearest(
 
 
 def test_a_plugin_without_a_name_lists_the_family() -> None:
-    with pytest.raises(PluginError, match="names no member of 'drifts'.*sudden"):
+    with pytest.raises(PluginError, match=r"names no member of 'drifts'.*sudden"):
         build({**SYNTHETIC, "drift": {"at": 0.5}})
 
 
 def test_several_mistakes_are_all_told() -> None:
-    with pytest.raises(ConfigError, match="population.edges.*rouns"):
+    with pytest.raises(ConfigError, match=r"population\.edges.*rouns"):
         build(SYNTHETIC, {"rouns": 3, "population.edges": -1})
 
 

@@ -1,0 +1,145 @@
+"""What the verbs share: options, printing, and the way to the analysis package."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fedsim.display import Display
+    from fedsim.engine.run import Run
+
+WIDTH = 200
+"""Columns a table may take where standard output is no terminal."""
+
+ScenarioArgument = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="A TOML file, or a shipped scenario's name.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key by dotted name; repeatable."),
+]
+RoundsOption = Annotated[int | None, typer.Option(help="Short for --set rounds=N.")]
+EdgesOption = Annotated[int | None, typer.Option(help="Short for --set population.edges=N.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Ray workers to compute on; 0 computes in this process."),
+]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="Runs side by side; as many as cores if left out.")
+]
+OutOption = Annotated[Path, typer.Option(help="Folder that run directories are made in.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def changes(
+    strategy: str | None = None,
+    rounds: int | None = None,
+    edges: int | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+) -> dict[str, object]:
+    """Return what the short options change, by dotted name."""
+    given = {
+        "strategy.name": strategy,
+        "rounds": rounds,
+        "population.edges": edges,
+        "seed": seed,
+        "engine.grid": None if workers is None else "ray" if workers else "local",
+        "engine.workers": workers or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@contextmanager
+def display(quiet: bool) -> Iterator[Display]:
+    """Yield a display; Ctrl-C ends it and says how to go on.
+
+    Raises
+    ------
+    typer.Exit
+        With 130, when the run was interrupted.
+    """
+    from fedsim.display import Display, console
+
+    console().quiet = quiet
+    shown = Display(quiet=quiet)
+    try:
+        yield shown
+    except KeyboardInterrupt as error:
+        shown.stop()
+        path = getattr(error, "path", shown.path)
+        way_on = f"; resume with: fedsim run --resume {path}" if path else ""
+        typer.echo(f"interrupted{way_on}", err=True)
+        raise typer.Exit(130) from error
+    finally:
+        shown.stop()
+
+
+def out() -> Console:
+    """Return a console on standard output; wide where no terminal limits it."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def rich_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> Table:
+    """Return a plain table: the first column to the left, the others to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def analysis(module: str) -> Any:
+    """Return a module of the analysis package, which fedsim knows by name only."""
+    return importlib.import_module(f"analysis.{module}")
+
+
+def show(table: Any) -> None:
+    """Print a table of the analysis package."""
+    console = out()
+    rows = table.text.astype(str).to_numpy().tolist()
+    console.print(rich_table([str(column) for column in table.text.columns], rows, table.title))
+    if table.note:
+        console.print(f"[dim]{table.note}[/dim]")
+
+
+def records(table: Any) -> list[dict[str, Any]]:
+    """Return a table's numbers as JSON-like records, None where there is no value."""
+    rows: list[dict[str, Any]] = json.loads(
+        table.numbers.to_json(orient="records", double_precision=15)
+    )
+    return rows
+
+
+def tell(runs: Sequence[Run], as_json: bool) -> None:
+    """Print what runs reached and cost, a line a strategy, and where they are."""
+    loaded = analysis("load").load([run.path for run in runs])
+    made = analysis("compare").compare(loaded)
+    if as_json:
+        paths: dict[str, list[str]] = {}
+        for info in loaded.infos:
+            paths.setdefault(info.label, []).append(str(info.path))
+        print_json([row | {"paths": paths[row["label"]]} for row in records(made)])
+        return
+    show(made)
+    folder = runs[0].path if len(runs) == 1 else runs[0].path.parent
+    typer.echo(f"\nkept in {folder}; its figures: fedsim report {folder}")

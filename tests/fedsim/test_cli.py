@@ -1,0 +1,226 @@
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import fedsim.display
+from fedsim.cli import app
+from fedsim.engine.run import Run
+
+VERBS = ("run", "compare", "report", "paper", "cost", "list", "doctor", "data fetch", "data stats")
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    fedsim.display.console.cache_clear()
+
+
+def call(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    done = call(*arguments)
+    assert done.exit_code == 0, done.stderr
+    return str(done.stdout)
+
+
+def fail(code: int, *arguments: object) -> str:
+    done = call(*arguments)
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.output
+    return str(done.stderr)
+
+
+def test_every_verb_is_tested_here() -> None:
+    root = get_command(app)
+    assert isinstance(root, click.Group)
+    named = {
+        f"{name} {inner}".strip()
+        for name, verb in root.commands.items()
+        for inner in (verb.commands if isinstance(verb, click.Group) else [""])
+    }
+    assert named == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_an_example_of_the_verb(verb: str) -> None:
+    assert re.search(rf"Example: +fedsim {verb}", succeed(*verb.split(), "--help"))
+
+
+def test_version_is_the_packages() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\s*", succeed("--version"))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from fedsim.cli import app; "
+        "sys.exit(','.join({'torch', 'flwr', 'ray', 'pandas', 'numba'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# ---- run ----------------------------------------------------------------------------------
+
+
+def test_run_keeps_a_ledger_and_tells_where(tiny_file: Path, tmp_path: Path) -> None:
+    told = json.loads(succeed("run", tiny_file, "--out", tmp_path, "--json"))
+    run = Run(Path(told[0]["paths"][0]))
+    assert run.path.parent == tmp_path / "tiny"
+    assert set(run.ledger["round"]) == {0, 1, 2}
+
+
+def test_short_options_and_set_change_the_scenario(tiny_file: Path, tmp_path: Path) -> None:
+    out = succeed(
+        *("run", tiny_file, "--out", tmp_path, "--json", "--rounds", 1, "--edges", 7),
+        *("--seed", 3, "--set", "evaluation.ks=[5, 10]", "--set", "stream.history=0.4"),
+    )
+    scenario = Run(Path(json.loads(out)[0]["paths"][0])).scenario
+    assert (scenario.rounds, scenario.population.edges, scenario.seed) == (1, 7, 3)
+    assert (scenario.evaluation.ks, scenario.stream.history) == ((5, 10), 0.4)
+
+
+def test_progress_is_a_line_a_round_on_standard_error(tiny_file: Path, tmp_path: Path) -> None:
+    done = call("run", tiny_file, "--out", tmp_path)
+    assert [line.split()[1] for line in done.stderr.splitlines() if line.startswith("round")] == [
+        "1/2",
+        "2/2",
+    ]
+    assert "round 1/2" not in done.stdout
+    assert call("run", tiny_file, "--out", tmp_path, "--quiet").stderr == ""
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: fedsim.display.Display, round: int, metrics: Mapping[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fedsim.display.Display, "round", stop)
+        told = fail(130, "run", tiny_file, "--out", tmp_path)
+    found = re.search(r"resume with: fedsim run --resume (\S+)", told)
+    assert found
+    resumed = json.loads(succeed("run", "--resume", found[1], "--json"))
+    assert Run(Path(resumed[0]["paths"][0])).rounds_done == 2
+
+
+def test_resume_refuses_another_scenario(tiny_file: Path, tmp_path: Path) -> None:
+    path = json.loads(succeed("run", tiny_file, "--out", tmp_path, "--json"))[0]["paths"][0]
+    told = fail(1, "run", "--resume", path, "--set", "population.edges=13")
+    assert "is a run of another scenario: population.edges = 13 (the run has 12)" in told
+    told = fail(1, "run", tiny_file, "--seed", 9, "--resume", path)
+    assert "is a run of another scenario: seed = 9 (the run has 0)" in told
+    succeed("run", tiny_file, "--resume", path, "--workers", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quickstat"], "no scenario file 'quickstat'; did you mean 'quickstart'?"),
+        (["run", "quickstart", "--set", "rouns=3"], "unknown key 'rouns'; did you mean 'rounds'?"),
+        (["run", "quickstart", "--set", "rounds"], "override 'rounds' is not of the form"),
+        (["run", "quickstart", "--rounds", "0"], "'rounds' = 0: Input should be greater"),
+        (["run", "quickstart", "--strategy", "dieet"], "did you mean 'diet'?"),
+        (["run", "--resume", "nowhere"], "nowhere is no run directory"),
+        (["compare", "quickstart", "--strategies", "static,static"], "named once each"),
+        (["compare", "quickstart", "--strategies", "static,dieet"], "did you mean 'diet'?"),
+        (["list", "strategy"], "unknown family 'strategy'; did you mean 'strategies'?"),
+        (["cost", "--backbone", "sasrek"], "did you mean 'sasrec'?"),
+        (["data", "fetch", "ml-10k"], "no data set 'ml-10k' to fetch; did you mean 'ml-100k'?"),
+        (["report", "nowhere"], "nowhere"),
+        (["paper", "ml-10k"], "did you mean 'ml-100k'?"),
+    ],
+)
+def test_a_mistake_is_told_on_standard_error_with_code_1(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = fail(1, *arguments)
+    assert message in told
+    assert told.startswith("fedsim: ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["run", "quickstart", "--rounds", "x"], ["compare", "quickstart"], ["runn"]],
+)
+def test_wrong_usage_is_code_2(arguments: list[str]) -> None:
+    fail(2, *arguments)
+
+
+# ---- the other verbs ----------------------------------------------------------------------
+
+
+def test_compare_prints_a_line_a_strategy(tiny_file: Path, tmp_path: Path) -> None:
+    arguments = ("compare", tiny_file, "--strategies", "static,diet", "--jobs", 1)
+    rows = json.loads(succeed(*arguments, "--out", tmp_path, "--json"))
+    assert {row["label"] for row in rows} == {"static", "diet"}
+    text = succeed(*arguments, "--out", tmp_path)
+    assert "static" in text
+    assert "diet" in text
+
+
+def test_report_writes_one_page(tiny_file: Path, tmp_path: Path) -> None:
+    path = json.loads(succeed("run", tiny_file, "--out", tmp_path, "--json"))[0]["paths"][0]
+    page = Path(succeed("report", path).splitlines()[0])
+    assert page.name == "report.html"
+    assert page.stat().st_size > 1000
+
+
+def test_cost_prints_the_papers_figures() -> None:
+    text = succeed("cost", "--keep", "0.3", "--channels", "3")
+    sasrec = next(line for line in text.splitlines() if line.startswith("sasrec"))
+    assert sasrec.split() == ["sasrec", "40,960", "1.3107", "0.0410", "0.7864", "0.2086"]
+    caser = next(line for line in text.splitlines() if line.startswith("caser"))
+    assert caser.split()[:4] == ["caser", "15,380", "0.4922", "0.0154"]
+    assert caser.split()[-1] == "0.0586"
+    storage = json.loads(succeed("cost", "--backbone", "sasrec", "--channels", 3, "--json"))
+    n = 40_960
+    assert storage[0]["storage"][2] == {
+        "channels": 3,
+        "base_bits": 32 * n * 3,
+        "diet_bits": 32 * n + 3 * n,
+        "dieting_bits": 32 * 4096 + 3 * n,
+    }
+
+
+def test_list_knows_every_family(tmp_path: Path) -> None:
+    found = json.loads(succeed("list", "--json"))
+    assert set(found) == {
+        *("scenarios", "strategies", "codecs", "drifts", "datasets", "backbones", "policies")
+    }
+    assert all(line for rows in found.values() for line in rows.values())
+    assert "sudden" in succeed("list", "drifts")
+    assert "sasrec" not in succeed("list", "drifts")
+
+
+def test_data_stats_of_a_synthetic_scenario(tiny_file: Path) -> None:
+    rows = json.loads(succeed("data", "stats", tiny_file, "--json"))[str(tiny_file)]
+    assert rows[0]["channel"] == "home"
+    assert rows[0]["items"] == 60
+
+
+def test_data_stats_says_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDSIM_DATA", str(tmp_path))
+    assert "run `fedsim data fetch ml-100k`" in fail(1, "data", "stats")
+
+
+def test_doctor_tells_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDSIM_DATA", str(tmp_path))
+    findings = {row["what"]: row for row in json.loads(succeed("doctor", "--json"))}
+    assert findings["python"]["state"] == "ok"
+    assert findings["data ml-100k"]["state"] == "note"
+    assert "fedsim data fetch ml-100k" in findings["data ml-100k"]["advice"]
+    assert "fedsim data fetch ml-100k" in succeed("doctor")
