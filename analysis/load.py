@@ -152,10 +152,10 @@ def load(source: Source) -> Runs:
     if not folders:
         raise RunError("no run to analyse; name at least one run directory, runs/NAME/TIME-HASH")
     infos = distinct_labels([_info(folder) for folder in folders])
-    runs = list(zip(folders, (info.last_round for info in infos), strict=True))
+    pairs = list(zip(folders, infos, strict=True))
     tables = {
-        "ledger": [ledger.round_files(folder, last=last) for folder, last in runs],
-        "controls": [_controls(folder, last) for folder, last in runs],
+        "ledger": [ledger.round_files(f, last=info.last_round) for f, info in pairs],
+        "controls": [_controls(f, info) for f, info in pairs],
         "edges": [[folder / "edges.parquet"] for folder in folders],
     }
     return Runs(infos, tables)
@@ -189,9 +189,9 @@ def _info(folder: Path) -> RunInfo:
     )
 
 
-def _controls(folder: Path, last: int) -> Any:
-    files = ledger.round_files(folder, "controls", last)
-    return files or ledger.controls_schema([]).empty_table().to_pandas()
+def _controls(folder: Path, info: RunInfo) -> Any:
+    files = ledger.round_files(folder, "controls", info.last_round)
+    return files or ledger.controls_schema(info.ks).empty_table().to_pandas()
 
 
 def _from_frame(frame: pd.DataFrame) -> Runs:

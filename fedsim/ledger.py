@@ -166,9 +166,7 @@ def committed_rounds(run_dir: str | Path) -> int:
     return len(files) - 1
 
 
-def round_files(
-    run_dir: str | Path, table: str = "ledger", last: int | None = None
-) -> list[Path]:
+def round_files(run_dir: str | Path, table: str = "ledger", last: int | None = None) -> list[Path]:
     """Return the files of ``ledger`` or ``controls`` of rounds up to `last`, in order.
 
     All committed rounds, checked, unless `last` is given.
@@ -185,8 +183,13 @@ def read_ledger(run_dir: str | Path) -> pd.DataFrame:
 
 def read_controls(run_dir: str | Path) -> pd.DataFrame:
     """Return the controls of all committed rounds as one frame; empty if none."""
-    files = round_files(run_dir, "controls")
-    return _read(files, run_dir) if files else controls_schema([]).empty_table().to_pandas()
+    booked, files = round_files(run_dir), round_files(run_dir, "controls")
+    if files or not booked:
+        return _read(files, run_dir)
+    empty: pd.DataFrame = (
+        controls_schema(cutoffs(pq.read_schema(booked[0]).names)).empty_table().to_pandas()
+    )
+    return empty
 
 
 def read_edges(run_dir: str | Path) -> pd.DataFrame:

@@ -92,7 +92,9 @@ def test_controls_of_an_uncommitted_round_are_not_read(tmp_path: Path) -> None:
 
 def test_a_run_without_controls_has_an_empty_frame(tmp_path: Path) -> None:
     ledger.commit_round(tmp_path, 0, [batch(0, np.arange(3))])
-    assert ledger.read_controls(tmp_path).empty
+    controls = ledger.read_controls(tmp_path)
+    assert controls.empty
+    assert "ndcg_5" in controls.columns
 
 
 def test_edges(tmp_path: Path) -> None:

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import analysis
+from analysis import Runs
+from analysis.pareto import accuracy_and_bytes, pareto_front
+from analysis.statistics import Estimate
+from analysis.style import FILE, look
+from fedsim import ledger
+from fedsim.errors import ConfigError
+from tests.analysis.conftest import LABELS
+
+FIGURES = [
+    analysis.accuracy, analysis.bandwidth_ecdf, analysis.bandwidth_map, analysis.controls,
+    analysis.drift_response, analysis.ood, analysis.pareto, analysis.storage, analysis.traffic,
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def lines(ax: Axes) -> dict[str, np.ndarray]:
+    named = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    return {str(line.get_label()): np.asarray(line.get_xydata()) for line in named}
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.__name__)
+def test_every_figure_returns_titled_axes_and_leaves_settings_alone(
+    figure: Callable[..., Axes], runs: Runs, plain: Runs
+) -> None:
+    before = dict(matplotlib.rcParams)
+    for source in (runs, plain):
+        ax = figure(source)
+        assert isinstance(ax, Axes)
+        assert ax.get_title(loc="left")
+        ax.figure.canvas.draw()
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.__name__)
+def test_every_figure_draws_on_the_axes_it_is_given(
+    figure: Callable[..., Axes], runs: Runs
+) -> None:
+    _, axes = plt.subplots(1, 2)
+    assert figure(runs, ax=axes[1]) is axes[1]
+    assert not axes[0].has_data()
+    assert len(plt.get_fignums()) == 1
+
+
+def test_accuracy_has_a_line_a_label_and_marks_the_drift(runs: Runs) -> None:
+    ax = analysis.accuracy(runs)
+    found = lines(ax)
+    assert tuple(found) == LABELS
+    assert found["diet"][:, 0].tolist() == list(range(1, 9))
+    assert any("drift" in text.get_text() for text in ax.texts)
+    assert ax.get_xlabel() == "round"
+    assert ax.get_ylabel() == "NDCG@10"
+    assert analysis.accuracy(runs, metric="hit", k=5, edges="unseen").get_ylabel() == "Hit@5"
+
+
+def test_one_round_is_drawn_as_points(plain: Runs) -> None:
+    ax = analysis.accuracy(plain)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["static"]
+    assert ax.get_xlabel() == "NDCG@10"
+
+
+def test_traffic_grows_and_is_logarithmic_over_a_wide_range(
+    runs: Runs, folders: list[Path]
+) -> None:
+    ax = analysis.traffic(runs)
+    found = lines(ax)
+    assert (np.diff(found["full_download"][:, 1]) > 0).all()
+    assert (np.diff(found["static"][:, 1]) == 0).all()
+    assert ax.get_yscale() == "log"
+    assert analysis.traffic(folders[2]).get_yscale() == "linear"
+
+
+def test_ecdf_rises_to_one_and_names_who_is_silent(runs: Runs) -> None:
+    found = lines(analysis.bandwidth_ecdf(runs))
+    assert "static (0 B)" in found
+    assert found["diet"][-1, 1] == 1
+    assert (np.diff(found["diet"], axis=0) >= 0).all()
+
+
+def test_the_map_is_for_one_label(runs: Runs) -> None:
+    ax = analysis.bandwidth_map(runs, label="long_diet")
+    assert ax.images[0].get_size() == (60, 8)
+    assert "long_diet" in ax.get_title(loc="left")
+    with pytest.raises(ConfigError, match="no run is labelled 'long_diets'; did you mean 'long_d"):
+        analysis.bandwidth_map(runs, label="long_diets")
+
+
+def test_the_map_has_a_bounded_size(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setattr(sys.modules["analysis.bandwidth_map"], "CELLS", 4)
+    ax = analysis.bandwidth_map(runs, label="diet")
+    assert ax.images[0].get_size() == (4, 4)
+
+
+def test_storage_stacks_the_shared_part_once(runs: Runs) -> None:
+    ax = analysis.storage(runs)
+    widths = {
+        str(bars.get_label()): [bar.get_width() for bar in bars.get_children()]  # type: ignore[attr-defined]
+        for bars in ax.containers
+    }
+    assert list(widths) == ["shared by all channels", "home", "video", "music"]
+    assert widths["shared by all channels"] == [0, 163_840, 163_840, 0]
+    assert widths["video"] == [163_840, 2_700, 1_400, 163_840]
+    assert [text.get_text() for text in ax.texts] == ["492 kB", "172 kB", "168 kB", "492 kB"]
+
+
+def test_the_pareto_front_leaves_out_whom_another_beats() -> None:
+    points = {
+        "cheap": (10.0, Estimate(0.1, 0, 1)),
+        "beaten": (20.0, Estimate(0.05, 0, 1)),
+        "dear": (90.0, Estimate(0.3, 0, 1)),
+        "same bytes, worse": (10.0, Estimate(0.09, 0, 1)),
+    }
+    assert pareto_front(points) == ["cheap", "dear"]
+
+
+def test_pareto_names_every_label(runs: Runs) -> None:
+    ax = analysis.pareto(runs)
+    assert {text.get_text() for text in ax.texts} == set(LABELS)
+    cost, estimate = accuracy_and_bytes(runs, "ndcg_10")["static"]
+    assert cost == 3 * 163_840
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_controls_go_from_own_to_majority(runs: Runs) -> None:
+    ax = analysis.controls(runs)
+    ticks = [text.get_text().replace("\n", " ") for text in ax.get_xticklabels()]
+    assert ticks == ["own, fresh", "own, 1 old", "own, 5 old", "another edge's", "majority's "]
+    assert [str(bars.get_label()) for bars in ax.containers] == ["diet", "long_diet"]
+
+
+def test_unseen_edges_are_hollow(runs: Runs) -> None:
+    ax = analysis.ood(runs)
+    points = [line for line in ax.get_lines() if len(np.atleast_1d(line.get_xdata())) == 1]
+    fills = {str(line.get_color()) for line in points}
+    assert len(points) == 2 * len(LABELS)
+    assert len(fills) == len(LABELS) + 1
+
+
+def test_what_was_not_measured_is_said(plain: Runs) -> None:
+    said = [
+        figure(plain).texts[0].get_text()
+        for figure in (analysis.controls, analysis.ood, analysis.drift_response)
+    ]
+    assert said == [
+        "no controls were measured", "the cloud trained on every edge", "no edge drifts",
+    ]  # fmt: skip
+
+
+def test_a_figure_takes_a_ledger_frame(folders: list[Path]) -> None:
+    assert tuple(lines(analysis.accuracy(ledger.read_ledger(folders[2])))) == ("run",)
+
+
+def test_thirty_two_series_look_different() -> None:
+    looks = {tuple(map(str, look(i).values())) for i in range(32)}
+    assert len({text[:3] for text in looks}) == 32
+
+
+def test_colours_stay_apart_for_every_kind_of_colour_vision() -> None:
+    """At least 10 in OKLab (x 100), with Machado, Oliveira, Fernandes (2009) at full severity."""
+    light = ["#" + c for c in _cycle(FILE.read_text())]
+    css = (Path(analysis.__file__).parent / "templates" / "report.css").read_text()
+    page_light = _series(css, 0)
+    page_dark = _series(css, 1)
+    assert [c.lower() for c in page_light] == light
+    assert _closest(light) > 10
+    assert _closest(page_dark) > 9
+
+
+def _cycle(text: str) -> list[str]:
+    inner = text[text.index("cycler('color', [") + 17 :]
+    return [part.strip(" '") for part in inner[: inner.index("]")].split(",")]
+
+
+def _series(css: str, which: int) -> list[str]:
+    import re
+
+    return [re.findall(rf"--s{i}: (#[0-9a-f]{{6}})", css)[which] for i in range(8)]
+
+
+VISION = [
+    np.eye(3),
+    [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+]  # fmt: skip
+
+
+def _closest(colors: list[str]) -> float:
+    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colors])
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_lms = np.array(
+        [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+         [0.0883024619, 0.2817188376, 0.6299787005]]
+    )  # fmt: skip
+    to_lab = np.array(
+        [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099],
+         [0.0259040371, 0.7827717662, -0.808675766]]
+    )  # fmt: skip
+    distances = []
+    for matrix in VISION:
+        seen = np.clip(linear @ np.array(matrix).T, 0, 1)
+        lab = np.cbrt(seen @ to_lms.T) @ to_lab.T
+        apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1) * 100
+        distances.append(apart[np.triu_indices(len(colors), 1)].min())
+    return float(min(distances))

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis import Runs
+from analysis.report import write_report
+from analysis.summary import findings, headline
+from fedsim.errors import StoreError
+from tests.analysis.conftest import LABELS
+
+
+@pytest.fixture(scope="module")
+def page(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(runs, tmp_path_factory.mktemp("report"))
+
+
+def test_nothing_in_the_page_points_outside(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r'(?:href|src|xlink:href)="([^"]*)"', text)
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert not re.findall(r"url\((?!#)[^)]*\)", text)
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_the_policy_allows_exactly_the_scripts_there_are(page: Path) -> None:
+    text = page.read_text()
+    policy = re.search(r"script-src ([^;]*);", text)
+    assert policy
+    scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    assert len(scripts) == 2
+    assert {f"'sha256-{digest}'" for digest in digests} == set(policy.group(1).split())
+
+
+def test_figures_take_their_colours_from_the_page(page: Path) -> None:
+    text = page.read_text()
+    svgs = re.findall(r"<svg viewBox.*?</svg>", text, flags=re.DOTALL)
+    assert len(svgs) == len(re.findall("<figcaption>", text)) >= 10
+    assert not re.findall(r"#0101[0-9a-f]{2}|#0102[0-9a-f]{2}|#000000", text)
+    assert "var(--s0)" in svgs[0]
+    ids = re.findall(r'\bid="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_figures_and_tables_are_files_too(page: Path) -> None:
+    names = {file.stem for file in (page.parent / "figures").glob("*.svg")}
+    assert {
+        "accuracy", "pareto", "drift_response", "ood", "controls", "traffic", "storage",
+        "bandwidth_ecdf", "bandwidth_map_1", "bandwidth_map_2",
+    } == names  # fmt: skip
+    assert names == {file.stem for file in (page.parent / "figures").glob("*.png")}
+    tables = {file.name for file in (page.parent / "tables").iterdir()}
+    assert tables == {
+        f"{n}.{kind}" for n in ("compare", "differences") for kind in ("csv", "md", "tex")
+    }
+    saved = (page.parent / "figures" / "accuracy.svg").read_text()
+    assert "#2156d3" in saved
+    assert "<text" in saved
+
+
+def test_the_same_runs_make_the_same_bytes(page: Path, folders: list[Path], tmp_path: Path) -> None:
+    again = write_report(folders, tmp_path / "again.html")
+    assert again.read_bytes() == page.read_bytes()
+    for name in ("accuracy.svg", "accuracy.png", "bandwidth_map_1.svg"):
+        first = (page.parent / "figures" / name).read_bytes()
+        assert (tmp_path / "figures" / name).read_bytes() == first
+
+
+def test_the_page_begins_with_words_and_numbers(page: Path, runs: Runs) -> None:
+    text = page.read_text()
+    assert "<h1>interest_drift: 4 strategies on the same streams</h1>" in text
+    said = {finding.about: finding.text for finding in findings(runs)}
+    assert list(said) == [
+        "Accuracy", "Bandwidth", "Trade-off", "Storage", "Personalisation", "Newcomers", "Drift",
+    ]  # fmt: skip
+    assert said["Accuracy"].startswith("long_diet reaches NDCG@10 0.1")
+    assert "static sends nothing after the provision" in said["Bandwidth"]
+    assert "with long_diet" in said["Personalisation"]
+    assert all(label in text for label in LABELS)
+
+
+def test_one_run_of_one_round_makes_a_page_without_charts(plain: Runs, tmp_path: Path) -> None:
+    page = write_report(plain, tmp_path)
+    text = page.read_text()
+    assert headline(plain) == "static on plain"
+    assert 'class="plot"' not in text
+    assert text.count("<script") == 1
+    assert {file.stem for file in (tmp_path / "figures").glob("*.svg")} == {
+        "accuracy", "traffic", "storage",
+    }  # fmt: skip
+
+
+def test_names_are_escaped(tmp_path: Path, runs: Runs) -> None:
+    from dataclasses import replace
+
+    from analysis.report import render
+
+    info = replace(runs.infos[0], scenario={**runs.infos[0].scenario, "description": "<b>&"})
+    odd = Runs([info], {name: [runs.query(f"select * exclude run from {name} where run = 0")]
+                        for name in ("ledger", "edges", "controls")})  # fmt: skip
+    from analysis.compare import compare
+
+    text = render(odd, [], [compare(odd)])
+    assert "&lt;b&gt;&amp;" in text
+    assert "<b>&" not in text
+
+
+def test_a_page_that_cannot_be_written_is_an_error(plain: Runs, tmp_path: Path) -> None:
+    (tmp_path / "figures").write_text("a file")
+    with pytest.raises(StoreError, match=r"cannot write to .*figures.*; choose another folder"):
+        write_report(plain, tmp_path)

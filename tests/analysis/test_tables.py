@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import Runs, Table, compare, differences, paper
+from analysis.compare import count_text
+from analysis.style import bytes_text
+from fedsim.errors import ConfigError, StoreError
+from tests.analysis.conftest import LABELS
+
+
+def test_compare_says_what_each_strategy_reaches_and_costs(runs: Runs) -> None:
+    table = compare(runs)
+    assert table.text["strategy"].tolist() == list(LABELS)
+    assert table.numbers["seeds"].tolist() == [2] * 4
+    row = table.numbers.set_index("label").loc["static"]
+    assert row["down_bytes"] == 0
+    assert row["stored_bytes"] == 3 * 163_840
+    assert row["NDCG@10_low"] < row["NDCG@10"] < row["NDCG@10_high"]
+    sums = runs.query("""
+        select avg(r) as r from (select run, sum(ndcg_10) / sum(targets) as r from ledger
+                                 where round > 0 and run in (0, 1) group by run)
+    """)
+    assert row["NDCG@10"] == pytest.approx(float(sums["r"].iloc[0]))
+    text = table.text.set_index("strategy")
+    assert text.loc["static", "stored"] == "492 kB"
+    assert text.loc["static", "own \u2212 other"] == "\u2013"
+    assert str(text.loc["diet", "own \u2212 other"]).startswith(("+", "\u2212"))
+
+
+def test_the_same_runs_make_the_same_table(folders: list[Path], runs: Runs) -> None:
+    assert compare(folders).csv() == compare(runs).csv()
+
+
+def test_differences_are_from_static_unless_told_otherwise(runs: Runs) -> None:
+    table = differences(runs)
+    assert table.numbers["label"].tolist() == ["diet", "long_diet", "full_download"]
+    assert set(table.numbers["reference"]) == {"static"}
+    other = differences(runs, reference="diet", metric="hit", k=5)
+    assert set(other.numbers["metric"]) == {"Hit@5"}
+    signs = differences(runs, reference="diet").numbers.set_index("label")["difference"]
+    back = table.numbers.set_index("label")["difference"]
+    assert signs["static"] == pytest.approx(-back["diet"])
+    with pytest.raises(ConfigError, match="no run is labelled 'base'; "):
+        differences(runs, reference="base")
+
+
+def test_paper_prints_two_metrics(runs: Runs) -> None:
+    table = paper(runs)
+    assert table.text.columns.tolist() == ["strategy", "seeds", "NDCG@10", "Hit@10"]
+    assert paper(runs, k=5).text.columns.tolist()[2:] == ["NDCG@5", "Hit@5"]
+
+
+def test_files(runs: Runs, tmp_path: Path) -> None:
+    files = compare(runs).write(tmp_path / "tables")
+    assert [file.name for file in files] == ["compare.csv", "compare.md", "compare.tex"]
+    read = pd.read_csv(StringIO(files[0].read_text()))
+    assert read["label"].tolist() == list(LABELS)
+    markdown = files[1].read_text().splitlines()
+    assert markdown[0].startswith("| strategy | NDCG@10 |")
+    assert len(markdown) == 2 + 4 + 2
+    latex = files[2].read_text()
+    assert r"full\_download &" in latex
+    assert latex.count(r"\\") == 5
+
+
+def test_special_characters_are_escaped() -> None:
+    frame = pd.DataFrame({"a_b": ["50 % | x"]})
+    table = Table("t", "T", frame, frame)
+    assert "50 % \\| x" in table.markdown()
+    assert r"50 \% | x \\" in table.latex()
+    assert r"a\_b \\" in table.latex()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "tables").write_text("a file")
+    with pytest.raises(StoreError, match=r"cannot write .*compare.csv.*; choose a folder"):
+        compare(runs).write(tmp_path / "tables")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 B"), (9.5, "9.5 B"), (999.6, "1 kB"), (40_960, "41 kB"), (1.31e6, "1.31 MB")],
+)
+def test_bytes_have_three_digits(value: float, text: str) -> None:
+    assert bytes_text(value) == text
+
+
+def test_counts_have_no_unit() -> None:
+    assert [count_text(v) for v in (208_640, 92_700, float("nan"))] == ["209 k", "92.7 k", "\u2013"]
