@@ -11,7 +11,6 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -217,16 +216,12 @@ def build(
         raise ConfigError(f"{source}: {explain(error, merged)}") from error
 
 
-@lru_cache(maxsize=4)
-def from_run_config(pairs: tuple[tuple[str, str], ...]) -> ScenarioConfig:
+def from_run_config(config: Mapping[str, str]) -> ScenarioConfig:
     """Return the scenario a Flower run's config describes.
 
-    Either ``scenario-json`` holds all of it, or ``scenario`` names a file or a shipped one
-    and ``overrides`` changes it (``key=value`` pairs, separated by semicolons).
+    ``scenario`` names a file or a shipped one and ``overrides`` changes it (``key=value``
+    pairs, separated by semicolons).
     """
-    config = dict(pairs)
-    if "scenario-json" in config:
-        return ScenarioConfig.model_validate_json(config["scenario-json"])
     overrides = [text for text in config.get("overrides", "").split(";") if text.strip()]
     return load_scenario(config.get("scenario", "quickstart"), overrides)
 

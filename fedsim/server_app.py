@@ -1,9 +1,13 @@
-"""The ServerApp: fit the strategy, provision the edges, hold the rounds."""
+"""The ServerApp: fit the strategy, provision the edges, hold the rounds.
+
+Under ``flwr run`` and on a deployment the run's config says what to do: ``scenario`` and
+``overrides``, or ``resume``; ``out``; ``min-nodes`` (see ``docs/flower.md``).
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,16 +18,23 @@ from flwr.serverapp import Grid, ServerApp
 from fedsim import ledger, plugins
 from fedsim.cache import cache_dir
 from fedsim.cloud.desk import Desk
+from fedsim.cloud.hosting import host_cells
 from fedsim.cloud.kit import Kit
 from fedsim.display import Display
 from fedsim.edges.side import make_setting
+from fedsim.engine.base_grid import BaseGrid
 from fedsim.engine.directory import create_run_dir, read_scenario
+from fedsim.engine.flower_grid import FlowerGrid
+from fedsim.errors import ConfigError, FedsimError
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig, from_run_config
 from fedsim.strategy import EdgeCloudStrategy
 
 TIMEOUT_S = 30 * 24 * 3600.0
 """How long a round may take; a lost worker is noticed by the grid, not by a clock."""
+
+NODES_TIMEOUT_S = 600.0
+"""How long a run waits for its nodes."""
 
 
 def make_server_app(display: Display | None = None) -> ServerApp:
@@ -32,7 +43,12 @@ def make_server_app(display: Display | None = None) -> ServerApp:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        hold(grid, _run_dir(context), display or Display())
+        config = {name: str(value) for name, value in context.run_config.items()}
+        shown = display or Display()
+        if isinstance(grid, BaseGrid):
+            hold(grid, Path(config["run-dir"]), shown)
+        else:
+            hold_on_flower(grid, config, shown)
 
     return app
 
@@ -40,23 +56,52 @@ def make_server_app(display: Display | None = None) -> ServerApp:
 app = make_server_app()
 
 
-def _run_dir(context: Context) -> Path:
-    config = {name: str(value) for name, value in context.run_config.items()}
-    if "run-dir" in config:
-        return Path(config["run-dir"])
-    scenario = from_run_config(tuple(sorted(config.items())))
-    return create_run_dir(scenario, Path(config.get("out") or "runs"))
+def hold_on_flower(grid: Grid, config: Mapping[str, str], display: Display) -> None:
+    """Start or resume the run a Flower run's config names, as soon as its nodes are there."""
+    wrapped = FlowerGrid(grid, _min_nodes(config), NODES_TIMEOUT_S)
+    run_dir = _run_dir(config)
+    try:
+        hold(wrapped, run_dir, display)
+    except FedsimError as error:
+        error.add_note(f"""resume with: flwr run . --run-config 'resume="{run_dir}"'""")
+        raise
+
+
+def _run_dir(config: Mapping[str, str]) -> Path:
+    """Return the directory to resume, or a new one; relative paths mean nothing here."""
+    for name in ("resume", "out", "scenario"):
+        value = config.get(name, "")
+        is_path = value.endswith(".toml") if name == "scenario" else bool(value)
+        if is_path and not Path(value).is_absolute():
+            raise ConfigError(
+                f"{name} = '{value}' is relative, but the ServerApp works in the SuperLink's "
+                "folder, not in yours; give an absolute path"
+            )
+    if config.get("resume"):
+        return Path(config["resume"])
+    return create_run_dir(from_run_config(config), Path(config.get("out") or "runs"))
+
+
+def _min_nodes(config: Mapping[str, str]) -> int:
+    value = config.get("min-nodes", "1")
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(f"min-nodes = {value} is no number of nodes; give 1 or more")
+    return int(value)
 
 
 def hold(grid: Grid, run_dir: Path, display: Display) -> None:
     """Hold the rounds of a run directory that are not committed yet."""
     scenario = read_scenario(run_dir)
     done = ledger.committed_rounds(run_dir)
+    if done >= scenario.rounds:
+        display.note(f"{run_dir} is finished: {done} of {scenario.rounds} rounds are committed")
+        return
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     logging.getLogger("flwr").setLevel(logging.WARNING)
     try:
         population = Population(scenario)
+        hosts = host_cells(grid, population.num_cells, run_dir.name, done)
         setting = make_setting(scenario, population, cache_dir())
         strategy: EdgeCloudStrategy = plugins.load("strategies", scenario.strategy.name)(
             scenario.strategy, setting
@@ -69,7 +114,7 @@ def hold(grid: Grid, run_dir: Path, display: Display) -> None:
         if done < 0:
             provision(scenario, population, kit, run_dir)
             done = 0
-        desk = Desk(scenario, population, strategy, kit, run_dir, done, display.round)
+        desk = Desk(scenario, population, strategy, kit, run_dir, done, hosts, display.round)
         desk.answering.restore(done)
         strategy.attach(desk)
         display.ready()

@@ -151,6 +151,12 @@ def version_path(folder: Path, cell: int, round: int) -> Path:
     return Path(folder) / f"cell-{cell:06d}-r{round:04d}.bin"
 
 
+def kept_cells(folder: Path, round: int) -> list[int]:
+    """Return the cells a folder keeps as of the end of a round."""
+    files = Path(folder).glob(f"cell-*-r{round:04d}.bin")
+    return sorted(int(file.name.split("-")[1]) for file in files)
+
+
 def write_whole(path: Path, *parts: bytes) -> None:
     """Write a file that appears whole or not at all.
 

@@ -191,7 +191,7 @@ class EdgeCloudStrategy(Strategy, Plugin):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask every cell for its edges' uploads."""
-        return self.desk.ask(server_round, arrays, grid)
+        return self.desk.ask(server_round)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -204,7 +204,7 @@ class EdgeCloudStrategy(Strategy, Plugin):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Answer the uploads cell by cell, as fast as the grid asks for the next message."""
-        return self.desk.answers(server_round, grid)
+        return self.desk.answers(server_round)
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]

@@ -7,13 +7,12 @@ the cells, budgets, encoding, controls, the ledger and what a run needs to go on
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
-from flwr.serverapp import Grid
 
 from fedsim import ledger
 from fedsim.arrays import config_of, pack, to_batch, unpack
@@ -45,7 +44,7 @@ ConfigValue = (
 
 
 class Desk:
-    """Carries one run's messages; `done` rounds are committed already."""
+    """Carries one run's messages; `done` rounds are committed, `hosts` are the cells' nodes."""
 
     def __init__(
         self,
@@ -55,10 +54,12 @@ class Desk:
         kit: Kit,
         run_dir: Path,
         done: int,
+        hosts: Sequence[int],
         report: Callable[[int, Mapping[str, float]], None],
     ) -> None:
         self.scenario, self.population, self.strategy = scenario, population, strategy
-        self.kit, self.run_dir, self.done, self.report = kit, run_dir, done, report
+        self.kit, self.run_dir, self.done = kit, run_dir, done
+        self.hosts, self.report = hosts, report
         self.answering = Answering(scenario, strategy, kit, run_dir / "state" / "cloud")
         self.sampled = controls.sampled_cells(scenario, population)
         self.spool = Spool(run_dir)
@@ -73,12 +74,12 @@ class Desk:
 
     # ---- uploads ------------------------------------------------------------------------
 
-    def ask(self, server_round: int, arrays: ArrayRecord, grid: Grid) -> Iterator[Message]:
+    def ask(self, server_round: int) -> Iterator[Message]:
         """Yield a request for uploads to every cell; the first also brings the provision."""
         first = {"provision": self._provision} if server_round == 1 else {}
         round = self.round(server_round)
         due = controls.due(self.scenario, self.strategy, round)
-        for cell, node in self._cells(grid):
+        for cell, node in enumerate(self.hosts):
             lags = [0, *self.scenario.controls.lags] if due and cell in self.sampled else []
             config = self._config(cell, round) | {"lags": lags}
             content = RecordDict({"config": ConfigRecord(config), **first})
@@ -104,11 +105,11 @@ class Desk:
 
     # ---- answers ------------------------------------------------------------------------
 
-    def answers(self, server_round: int, grid: Grid) -> Iterator[Message]:
+    def answers(self, server_round: int) -> Iterator[Message]:
         """Yield every cell's answers, made when the grid asks for the next message."""
         round = self.round(server_round)
         due = controls.due(self.scenario, self.strategy, round)
-        for cell, node in self._cells(grid):
+        for cell, node in enumerate(self.hosts):
             uploaded = self.spool.get(cell)
             arrays = self.answering.answer(cell, round, uploaded)
             if due and cell in self.sampled:
@@ -148,15 +149,9 @@ class Desk:
             ledger.commit_controls(self.run_dir, round, measured)
         self.answering.save_state(round)
 
-    def _cells(self, grid: Grid) -> Iterator[tuple[int, int]]:
-        nodes = sorted(grid.get_node_ids())
-        if not nodes:
-            raise RunError("the grid has no nodes to host cells; start at least one SuperNode")
-        for cell in range(self.population.num_cells):
-            yield cell, nodes[cell % len(nodes)]
-
     def _config(self, cell: int, round: int) -> dict[str, ConfigValue]:
-        return {"cell": cell, "round": round, "provision": self.kit.name}
+        run = self.run_dir.name
+        return {"run": run, "cell": cell, "round": round, "provision": self.kit.name}
 
     def _complete(self, cells: int, did: str) -> None:
         if cells != self.population.num_cells:

@@ -1,4 +1,7 @@
-"""The provision as bytes: a strategy's arrays, the codecs' side information, first answers."""
+"""The provision as bytes: a strategy's arrays, the codecs' side information, first answers.
+
+The scenario goes with it, so that a node needs no file of the cloud's.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,13 @@ from fedsim.codecs.base import Codec
 from fedsim.edges.side import make_columns
 from fedsim.errors import RunError
 from fedsim.files import write_atomic
+from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Provision
 from fedsim.strategy import EdgeCloudStrategy
 from fedsim.wire import at_rest, seal
+
+SCENARIO = "scenario"
+"""The part that tells the study; no edge is booked for it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,13 @@ class Kit:
                 full["initial"] = np.frombuffer(initial.row(0), np.uint8)
             channels.append(full)
         whole = Provision(provision.shared, tuple(channels), provision.candidates)
-        return Kit(whole.encode())
+        scenario = strategy.setting.scenario.model_dump_json(exclude={"engine", "description"})
+        return Kit({SCENARIO: scenario.encode(), **whole.encode()})
+
+    @property
+    def scenario(self) -> ScenarioConfig:
+        """The study; `engine` has its defaults, as it changes nothing on an edge."""
+        return ScenarioConfig.model_validate_json(self.parts[SCENARIO])
 
     def columns(self, strategy: EdgeCloudStrategy) -> tuple[Columns, ...]:
         """Return each channel's columns and codecs, as the edges have them."""

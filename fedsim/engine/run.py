@@ -130,8 +130,6 @@ def _hold(run_dir: Path, scenario: ScenarioConfig, display: Display | None) -> R
     shown = display or Display(quiet=True)
     config: dict[str, bool | float | int | str] = {
         "run-dir": str(run_dir),
-        "state": str(run_dir / "state"),
-        "scenario-json": scenario.model_dump_json(),
     }
     try:
         with make_grid(scenario, config) as grid:
