@@ -137,6 +137,12 @@ class Codec(Plugin):
         return np.ascontiguousarray(rows)
 
 
+def reject_rows(bad: NDArray[np.bool_], reason: str) -> None:
+    """Raise a RowError for the first bad row, if there is one."""
+    if bad.any():
+        raise RowError(int(np.flatnonzero(bad)[0]), reason)
+
+
 def fixed_rows(data: Ragged, length: int) -> NDArray[np.uint8]:
     """Return rows that must all have `length` bytes, uint8 (rows, length).
 
@@ -145,16 +151,17 @@ def fixed_rows(data: Ragged, length: int) -> NDArray[np.uint8]:
     RowError
         A row has another length.
     """
-    wrong = np.flatnonzero(data.sizes != length)
-    if len(wrong):
-        row = int(wrong[0])
-        raise RowError(row, f"has {data.sizes[row]} bytes where {length} were expected")
+    wrong = data.sizes != length
+    if wrong.any():
+        size = data.sizes[wrong][0]
+        reject_rows(wrong, f"has {size} bytes where {length} were expected")
     return data.buffer[: len(data) * length].reshape(len(data), length)
 
 
 def check_spare(packed: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return packed rows whose bits past the last of `size` parameters must be zero."""
-    wrong = np.flatnonzero(packed[:, -1] >> (size % 8)) if size % 8 else np.empty(0)
-    if wrong.size:
-        raise RowError(int(wrong[0]), f"sets bits past the last of {size} parameters")
+    if size % 8:
+        reject_rows(
+            packed[:, -1] >> (size % 8) != 0, f"sets bits past the last of {size} parameters"
+        )
     return packed

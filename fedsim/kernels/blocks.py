@@ -1,0 +1,135 @@
+"""Cuts the rows of a layout into blocks of at most 16 bits, and moves bits in and out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fedsim.kernels.ans import BLOCK
+from fedsim.kernels.bits import trailing_zeros
+
+
+class Blocks(NamedTuple):
+    """Where every parameter's bit lies among blocks; no block holds bits of two rows."""
+
+    first: NDArray[np.int64]
+    """First block of every row, and the end (rows + 1)."""
+    size: NDArray[np.int64]
+    """Bits of every block (blocks)."""
+    place: NDArray[np.int32]
+    """16 · block + bit of every parameter (N)."""
+    source: NDArray[np.int32]
+    """Parameter at every 16 · block + bit, 0 where there is none (16 · blocks)."""
+
+
+def cut(row_lengths: NDArray[np.int64], order: NDArray[np.int64], small: int = 0) -> Blocks:
+    """Cut rows into blocks: `small` blocks of 8 bits first, the rest of 16.
+
+    `order` names the parameters row by row, in the order in which a row is to be cut.
+    """
+    cuts = [_sizes(int(length), small) for length in row_lengths]
+    size = np.array([bits for row in cuts for bits in row], np.int64)
+    first = np.cumsum([0, *map(len, cuts)])
+    block = np.repeat(np.arange(len(size)), size)
+    bit = np.arange(len(block)) - np.repeat(np.cumsum(size) - size, size)
+    slots = BLOCK * block + bit
+    place = np.empty(len(slots), np.int32)
+    place[order] = slots
+    source = np.zeros(BLOCK * len(size), np.int32)
+    source[slots] = order
+    return Blocks(first, size, place, source)
+
+
+def _sizes(length: int, small: int) -> list[int]:
+    eights = min(small, -(-length // 8))
+    rest = length - 8 * eights
+    sizes = [8] * eights + [BLOCK] * -(-max(rest, 0) // BLOCK)
+    sizes[-1] -= sum(sizes) - length
+    return sizes
+
+
+def words_of(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return packed masks as words of 64 bits, (rows, words)."""
+    rows, length = packed.shape
+    whole = packed
+    if length % 8:
+        whole = np.zeros((rows, length + 8 - length % 8), np.uint8)
+        whole[:, :length] = packed
+    return np.ascontiguousarray(whole).view("<u8").astype(np.uint64, copy=False)
+
+
+def bytes_of(words: NDArray[np.uint64], length: int) -> NDArray[np.uint8]:
+    """Return words as packed masks of `length` bytes a row."""
+    return np.ascontiguousarray(words.astype("<u8", copy=False).view(np.uint8)[:, :length])
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def gather(words, place, blocks):  # type: ignore[no-untyped-def]
+    """Fill the blocks of one mask."""
+    blocks[:] = 0
+    for index in range(len(words)):
+        rest = words[np.uint64(index)]
+        while rest:
+            slot = np.uint32(place[np.uint64(64 * index + trailing_zeros(rest))])
+            blocks[slot >> np.uint32(4)] |= np.uint16(np.uint32(1) << (slot & np.uint32(15)))
+            rest &= rest - np.uint64(1)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def scatter(word, block, source, words):  # type: ignore[no-untyped-def]
+    """Set the bits of one block in a mask."""
+    rest = np.uint64(word)
+    while rest:
+        at = np.uint32(source[np.uint64(16 * block + trailing_zeros(rest))])
+        words[at >> np.uint32(6)] |= np.uint64(1) << np.uint64(at & np.uint32(63))
+        rest &= rest - np.uint64(1)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def extract(word, mask):  # type: ignore[no-untyped-def]
+    """Return the bits of `word` at the ones of `mask`, close together."""
+    out, bit = np.int64(0), np.int64(1)
+    while mask and word:
+        low = mask & -mask
+        if word & low:
+            out |= bit
+            word ^= low
+        bit <<= 1
+        mask ^= low
+    return out
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def deposit(word, mask):  # type: ignore[no-untyped-def]
+    """Undo `extract`."""
+    out = np.int64(0)
+    while word:
+        low = mask & -mask
+        if word & 1:
+            out |= low
+        word >>= 1
+        mask ^= low
+    return out
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def remove(word, mask):  # type: ignore[no-untyped-def]
+    """Return the bits of `word` at the zeros of `mask`, close together."""
+    while mask and word:
+        low = mask & -mask
+        word = (word & (low - 1)) | ((word >> 1) & ~(low - 1))
+        mask = (mask ^ low) >> 1
+    return word
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def insert(word, mask):  # type: ignore[no-untyped-def]
+    """Undo `remove`."""
+    while mask and word:
+        low = mask & -mask
+        word = (word & (low - 1)) | ((word & ~(low - 1)) << 1)
+        mask ^= low
+    return word
