@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from fedsim import rng
 from fedsim.data.base import Streams
+from fedsim.kernels.masked_linear import MaskedMatrix
 from fedsim.kernels.select import kept_count, select
 from fedsim.kernels.straight_through import masked_weights
-from fedsim.models.base import Backbone, split_layers, xavier_normal
+from fedsim.models.base import Backbone, Weight, split_layers, xavier_normal
 from fedsim.setting import Setting
 from fedsim.training.fit import fit
 from fedsim.training.learner import Learner
@@ -63,14 +64,18 @@ class MaskedLearner(Learner):
         """Yield for each layer its scores (B or 1, elements) and row weights (B, rows)."""
         raise NotImplementedError(f"{type(self).__name__} gives no scores")
 
-    def weights(self, uploads: Tensor, gen: torch.Generator | None = None) -> Sequence[Tensor]:
+    def weights(self, uploads: Tensor, gen: torch.Generator | None = None) -> Sequence[Weight]:
         """Return the kept weights; the gradient passes straight through to the scores."""
         frozen = split_layers(self.backbone.layout, self.frozen)
         layers = zip(self.layer_scores(uploads, gen), frozen, self.kept, strict=True)
         return [
-            masked_weights(scores, rows, weights[0], keep, scale=self.scale)
-            for (scores, rows), weights, keep in layers
+            self._weight(scores, rows, weights[0], keep) for (scores, rows), weights, keep in layers
         ]
+
+    def _weight(self, scores: Tensor, rows: Tensor | None, frozen: Tensor, keep: int) -> Weight:
+        if len(scores) > 1:
+            return MaskedMatrix(scores, rows, frozen, keep, self.scale)
+        return masked_weights(scores, rows, frozen, keep, scale=self.scale)
 
     def masks(self, uploads: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Return packed masks for uploads (B, H): uint8 (B or 1, packed bytes).

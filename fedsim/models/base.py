@@ -21,8 +21,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from fedsim.kernels.masked_linear import MaskedMatrix
 from fedsim.layout import Layout
 from fedsim.plugins import Options, Plugin
+
+Weight = Tensor | MaskedMatrix
+"""One layer's weights: written out (B or 1, rows, columns), or as what selects them."""
 
 
 class BackboneConfig(Options):
@@ -67,7 +71,7 @@ class Backbone(Plugin):
     @abstractmethod
     def forward(
         self,
-        weights: Sequence[Tensor],
+        weights: Sequence[Weight],
         small: Mapping[str, Tensor],
         embedded: Tensor,
         padding: Tensor,
@@ -171,11 +175,13 @@ def dropped(values: Tensor, share: float, gen: torch.Generator | None) -> Tensor
     return values * keep.div_(1.0 - share)
 
 
-def apply_linear(values: Tensor, weight: Tensor) -> Tensor:
+def apply_linear(values: Tensor, weight: Weight) -> Tensor:
     """Return ``values @ weight.T`` of every edge.
 
     `values` is (B, ..., columns), `weight` (B or 1, rows, columns); gives (B, ..., rows).
     """
+    if isinstance(weight, MaskedMatrix):
+        return weight.linear(values.flatten(1, -2)).view(*values.shape[:-1], -1)
     if len(weight) == 1:
         mapped: Tensor = F.linear(values, weight[0])
         return mapped

@@ -23,7 +23,14 @@ from pydantic import Field
 from torch import Tensor
 
 from fedsim.layout import Layer, Layout
-from fedsim.models.base import Backbone, BackboneConfig, apply_linear, dropped, xavier_normal
+from fedsim.models.base import (
+    Backbone,
+    BackboneConfig,
+    Weight,
+    apply_linear,
+    dropped,
+    xavier_normal,
+)
 
 
 class CaserConfig(BackboneConfig):
@@ -61,7 +68,7 @@ class Caser(Backbone):
 
     def forward(
         self,
-        weights: Sequence[Tensor],
+        weights: Sequence[Weight],
         small: Mapping[str, Tensor],
         embedded: Tensor,
         padding: Tensor,

@@ -25,7 +25,14 @@ from torch import Tensor
 
 from fedsim.kernels.masked import WORD, sasrec_queries
 from fedsim.layout import Layer, Layout
-from fedsim.models.base import Backbone, BackboneConfig, apply_linear, dropped, xavier_normal
+from fedsim.models.base import (
+    Backbone,
+    BackboneConfig,
+    Weight,
+    apply_linear,
+    dropped,
+    xavier_normal,
+)
 
 LINEAR = ("query", "key", "value", "ffn1", "ffn2")
 """The maskable maps of a block, in order."""
@@ -78,7 +85,7 @@ class SASRec(Backbone):
 
     def forward(
         self,
-        weights: Sequence[Tensor],
+        weights: Sequence[Weight],
         small: Mapping[str, Tensor],
         embedded: Tensor,
         padding: Tensor,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedsim.models.base import Backbone, split_layers, xavier_normal
+from fedsim.models.base import Backbone, Weight, split_layers, xavier_normal
 
 
 class Learner(nn.Module):
@@ -32,8 +32,8 @@ class Learner(nn.Module):
         self.items = nn.Parameter(item_table(num_items, backbone.dim, gen))
         self.small = nn.ParameterDict(backbone.init_small(gen))
 
-    def weights(self, uploads: Tensor, gen: torch.Generator | None = None) -> Sequence[Tensor]:
-        """Return one tensor (B or 1, rows, columns) a layer, from uploads int64 (B, H).
+    def weights(self, uploads: Tensor, gen: torch.Generator | None = None) -> Sequence[Weight]:
+        """Return the weights (B or 1) of every layer, from uploads int64 (B, H).
 
         `gen` is the source of dropout, None outside training.
         """
@@ -73,7 +73,7 @@ class DenseLearner(Learner):
         super().__init__(backbone, num_items, gen)
         self.flat = nn.Parameter(backbone.init_weights(gen))
 
-    def weights(self, uploads: Tensor, gen: torch.Generator | None = None) -> Sequence[Tensor]:
+    def weights(self, uploads: Tensor, gen: torch.Generator | None = None) -> Sequence[Weight]:
         """Return the trained weights."""
         return split_layers(self.backbone.layout, self.flat)
 
