@@ -17,6 +17,9 @@ from fedsim.errors import ConfigError, nearest
 CELLS = 200
 """At most so many rows and columns; edges and rounds beyond are averaged."""
 
+EVEN = 1.01
+"""Bytes that range over less than this factor count as the same."""
+
 
 @styled
 def bandwidth_map(source: Source, *, label: str | None = None, ax: Axes | None = None) -> Axes:
@@ -86,4 +89,4 @@ def _norm(matrix: Floats) -> Normalize:
     low, high = (float(sent.min()), float(sent.max())) if sent.size else (1.0, 1.0)
     if high > 10 * low:
         return LogNorm(low, high)
-    return Normalize(low, high) if high > 1.01 * low else Normalize(0, high)
+    return Normalize(low, high) if high > EVEN * low else Normalize(0, high)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis.accuracy import accuracy
 from analysis.bandwidth_ecdf import bandwidth_ecdf
-from analysis.bandwidth_map import CELLS, bandwidth_map, bandwidth_range
+from analysis.bandwidth_map import CELLS, EVEN, bandwidth_map, bandwidth_range
 from analysis.controls import controls
 from analysis.drift_response import drift_response
 from analysis.load import Runs
@@ -55,7 +55,7 @@ def _bandwidth(runs: Runs) -> Iterator[Picture]:
     busy = [label for label in runs.labels if spread[label][1] > 0]
     if busy:
         yield Picture("bandwidth_ecdf", lambda ax: bandwidth_ecdf(runs, ax=ax), BANDWIDTH, _ECDF)
-    uneven = [label for label in busy if spread[label][1] > spread[label][0]]
+    uneven = [label for label in busy if spread[label][1] > EVEN * spread[label][0]]
     for label in (uneven or busy[:1]) if runs.last_round > 1 else ():
         yield Picture(
             f"bandwidth_map_{runs.labels.index(label)}",
@@ -106,5 +106,5 @@ _ECDF = (
 _MAP = (
     f"A row is an edge (or a few, in at most {CELLS} rows), sorted by its total; a column is a "
     "round. Blank: nothing was sent. Each map has a scale of its own; there is none for a "
-    "strategy whose edges all pay the same in every round."
+    "strategy whose edges all pay about the same in every round."
 )

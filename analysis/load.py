@@ -101,6 +101,11 @@ class Runs:
         """Distinct names of the runs' scenarios, in order."""
         return tuple(dict.fromkeys(info.name for info in self.infos))
 
+    @property
+    def comparable(self) -> bool:
+        """Whether there are several labels, all on the streams of one scenario."""
+        return len(self.labels) > 1 and len(self.scenarios) == 1
+
     def members(self, label: str) -> list[int]:
         """Return the runs of a label, its seeds."""
         return [i for i, info in enumerate(self.infos) if info.label == label]

@@ -58,7 +58,7 @@ def write_report(source: Source, path: str | Path) -> Path:
     page = page if page.suffix == ".html" else page / "report.html"
     shown = list(pictures(runs))
     save_figures(shown, page.parent / "figures")
-    tables = [compare(runs), *([differences(runs)] if len(runs.labels) > 1 else [])]
+    tables = [compare(runs), *([differences(runs)] if runs.comparable else [])]
     for table in tables:
         table.write(page.parent / "tables")
     return write_text(page, render(runs, shown, tables))

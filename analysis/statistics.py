@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 DRAWS = 2000
 """Resamples; fewer (at least 200) for populations so large that this many take minutes."""
 
-_WORK = 400_000_000
+_WORK = 100_000_000
 _CHUNK = 2_000_000
 
 

@@ -64,7 +64,7 @@ def _accuracy(runs: Runs, column: str, name: str) -> Iterator[Finding]:
     measured = label_accuracy(runs, column)
     ranked = sorted(runs.labels, key=lambda label: -measured.of(label).value)
     text = f"{ranked[0]} reaches {name} {measured.of(ranked[0]).text()} (95 % over edges)"
-    if len(ranked) > 1:
+    if runs.comparable:
         text = f"{text}, the best of {len(ranked)}"
         gap = measured.difference(ranked[0], ranked[1])
         clear = "" if gap.excludes_zero else ", which is no clear difference"
@@ -94,7 +94,7 @@ def _bytes(runs: Runs, column: str, name: str) -> Iterator[Finding]:
 
 
 def _front(runs: Runs, column: str, name: str) -> Iterator[Finding]:
-    if len(runs.labels) > 1:
+    if runs.comparable:
         front = pareto_front(accuracy_and_bytes(runs, column))
         span = f"Over {rounds_text(runs.last_round)}, provision included"
         if len(front) == 1:
@@ -129,7 +129,8 @@ def _personal(runs: Runs, column: str, name: str) -> Iterator[Finding]:
     personal = [
         f"{loss.text()} with {label}" for label, loss in losses.items() if loss and loss.low > 0
     ]
-    others = [label for label, loss in losses.items() if loss and loss.low <= 0]
+    worse = [label for label, loss in losses.items() if loss and loss.high < 0]
+    others = [n for n, loss in losses.items() if loss and loss.low <= 0 <= loss.high]
     parts = []
     if personal:
         parts.append(
@@ -141,6 +142,8 @@ def _personal(runs: Runs, column: str, name: str) -> Iterator[Finding]:
             f"With {_listed(others)} another edge's answer serves about as well as their own: "
             "no measurable personalisation"
         )
+    if worse:
+        parts.append(f"With {_listed(worse)} another edge's answer even serves better")
     if parts:
         yield Finding("Personalisation", ". ".join(parts) + ".")
 

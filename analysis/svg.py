@@ -76,6 +76,7 @@ def save(draw: Callable[[Axes], Axes], stem: Path) -> None:
     with style.overridden({}):
         figure, ax = _canvas()
         draw(ax)
+        _lay_out(figure)
         figure.savefig(f"{stem}.svg", metadata={"Date": None, "Creator": None})
         figure.savefig(f"{stem}.png", metadata={"Software": None})
 
@@ -87,9 +88,16 @@ def inline(draw: Callable[[Axes], Axes], name: str) -> Inline:
         draw(ax)
         title, legend = ax.get_title(loc="left"), _take_legend(ax)
         ax.set_title("")
+        _lay_out(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return Inline(title, _for_page(buffer.getvalue(), name), legend)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Find the layout once; saving would find it again every time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def _canvas() -> tuple[Figure, Axes]:

@@ -48,7 +48,8 @@
     const low = positive.reduce((a, b) => Math.min(a, b));
     const high = positive.reduce((a, b) => Math.max(a, b));
     if (high <= 10 * low) return {};
-    return positive.length === values.length ? { distr: 3 } : { distr: 4, asinh: low };
+    if (positive.length < values.length) return { distr: 4, asinh: low };
+    return { distr: 3, range: (plot, least, most) => [least / 1.4, most * 1.4] };
   }
 
   // Grid lines of a wide axis: powers of ten alone.

@@ -6,6 +6,7 @@ import matplotlib
 import pytest
 
 from analysis import Runs, load
+from analysis.report import write_report
 from tests.analysis.factory import World, make_run
 
 matplotlib.use("Agg")
@@ -32,6 +33,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="session")
 def runs(folders: list[Path]) -> Runs:
     return load(folders)
+
+
+@pytest.fixture(scope="session")
+def page(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(runs, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis import Runs
-from analysis.report import write_report
 from tests.analysis import browser
 from tests.analysis.conftest import LABELS
 
@@ -20,11 +18,6 @@ pytestmark = [
         EXECUTABLE is None, reason="no Chromium found; install it, as with apt install chromium"
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def page(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(runs, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import Runs
+from analysis import Runs, load
 from analysis.report import write_report
 from analysis.summary import findings, headline
 from fedsim.errors import StoreError
 from tests.analysis.conftest import LABELS
-
-
-@pytest.fixture(scope="module")
-def page(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(runs, tmp_path_factory.mktemp("report"))
+from tests.analysis.factory import World, make_run
 
 
 def test_nothing_in_the_page_points_outside(page: Path) -> None:
@@ -115,3 +111,13 @@ def test_a_page_that_cannot_be_written_is_an_error(plain: Runs, tmp_path: Path) 
     (tmp_path / "figures").write_text("a file")
     with pytest.raises(StoreError, match=r"cannot write to .*figures.*; choose another folder"):
         write_report(plain, tmp_path)
+
+
+def test_runs_of_several_scenarios_are_shown_but_not_ranked(tmp_path: Path) -> None:
+    small = [World(name, edges=12, rounds=2, controls=0) for name in ("one", "two")]
+    made = load([make_run(tmp_path, world, "static") for world in small])
+    text = write_report(made, tmp_path / "out").read_text()
+    assert "one, two: 2 strategies on several scenarios" in text
+    assert "static (two)" in text
+    assert "over the same edges" not in text
+    assert "Trade-off" not in {finding.about for finding in findings(made)}
