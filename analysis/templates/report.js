@@ -52,10 +52,14 @@
     return { distr: 3, range: (plot, least, most) => [least / 1.4, most * 1.4] };
   }
 
-  // Grid lines of a wide axis: powers of ten alone.
-  function decades(plot, ticks) {
-    if (!plot.scales.y.distr || plot.scales.y.distr === 1) return ticks;
-    return ticks.map((v) => (v > 0 && Math.abs(Math.log10(v) % 1) < 1e-9 ? v : null));
+  // Ticks of a logarithmic axis: powers of ten, with 2 and 5 between where there are few.
+  function decades(plot, axis, low, high) {
+    const steps = high > 300 * low ? [1] : [1, 2, 5];
+    const ticks = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+      ticks.push(...steps.map((step) => step * 10 ** power));
+    }
+    return ticks.filter((tick) => tick >= low && tick <= high);
   }
 
   // As many digits for every tick as the one that needs most.
@@ -85,6 +89,7 @@
     const key = chart.bytes ? "bytes" : metric.value;
     const columns = data.labels.map((label) => chosen.series[label][key])
       .map((values) => (chart.bytes && values.every((v) => !v) ? values.map(() => null) : values));
+    const scale = distribution(columns, chart.bytes);
     const format = chart.bytes ? size : share;
     const axis = {
       stroke: color("--muted"), grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false },
@@ -94,12 +99,12 @@
       width: chart.element.clientWidth,
       height: 250,
       cursor: { sync: { key: "rounds" }, points: { size: 7 } },
-      scales: { x: { time: false }, y: distribution(columns, chart.bytes) },
+      scales: { x: { time: false }, y: scale },
       axes: [
         { ...axis, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
         {
           ...axis, size: 62,
-          grid: { ...axis.grid, filter: decades },
+          ...(scale.distr === 3 ? { splits: decades, filter: (_, ticks) => ticks } : {}),
           values: (_, ticks) => (chart.bytes ? ticks.map((v) => (v == null ? "" : size(v))) : even(ticks)),
         },
       ],
