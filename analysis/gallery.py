@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -58,7 +59,7 @@ def _bandwidth(runs: Runs) -> Iterator[Picture]:
     uneven = [label for label in busy if spread[label][1] > EVEN * spread[label][0]]
     for label in (uneven or busy[:1]) if runs.last_round > 1 else ():
         yield Picture(
-            f"bandwidth_map_{runs.labels.index(label)}",
+            "bandwidth_map_" + re.sub(r"\W+", "_", label).strip("_"),
             partial(_map, runs, label),
             BANDWIDTH,
             _MAP,

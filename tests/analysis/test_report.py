@@ -48,7 +48,7 @@ def test_figures_and_tables_are_files_too(page: Path) -> None:
     names = {file.stem for file in (page.parent / "figures").glob("*.svg")}
     assert {
         "accuracy", "pareto", "drift_response", "ood", "controls", "traffic", "storage",
-        "bandwidth_ecdf", "bandwidth_map_1", "bandwidth_map_2",
+        "bandwidth_ecdf", "bandwidth_map_diet", "bandwidth_map_long_diet",
     } == names  # fmt: skip
     assert names == {file.stem for file in (page.parent / "figures").glob("*.png")}
     tables = {file.name for file in (page.parent / "tables").iterdir()}
@@ -63,7 +63,7 @@ def test_figures_and_tables_are_files_too(page: Path) -> None:
 def test_the_same_runs_make_the_same_bytes(page: Path, folders: list[Path], tmp_path: Path) -> None:
     again = write_report(folders, tmp_path / "again.html")
     assert again.read_bytes() == page.read_bytes()
-    for name in ("accuracy.svg", "accuracy.png", "bandwidth_map_1.svg"):
+    for name in ("accuracy.svg", "accuracy.png", "bandwidth_map_diet.svg"):
         first = (page.parent / "figures" / name).read_bytes()
         assert (tmp_path / "figures" / name).read_bytes() == first
 
