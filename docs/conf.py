@@ -21,3 +21,21 @@ napoleon_google_docstring = False
 
 html_theme = "furo"
 html_title = f"fedsim {release}"
+
+_kept: dict[str, list[str]] = {}
+
+
+def _keep(app, what, name, obj, options, lines):
+    if what == "attribute":
+        _kept[name] = list(lines)
+
+
+def _put_back(app, what, name, obj, options, lines):
+    if name in _kept:
+        lines[:] = _kept.pop(name)
+
+
+def setup(app):
+    """Leave attributes alone: napoleon takes what is before a colon for their type."""
+    app.connect("autodoc-process-docstring", _keep, priority=400)
+    app.connect("autodoc-process-docstring", _put_back, priority=600)
