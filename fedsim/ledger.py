@@ -15,11 +15,9 @@ depend on its rows and their order alone.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fedsim.errors import StoreError
+from fedsim.files import disk
 
 VERSION = 1
 """Of the tables below; goes up when a column changes its name, type or meaning."""
@@ -277,7 +276,7 @@ def _commit(
         raise StoreError(f"no rows to write to {file}; a round has a row for every edge")
     columns = schema_of(cutoffs(first.schema.names))
     tables = (_conform(batch, columns, file) for batch in chain([first], batches))
-    with _disk(file):
+    with disk(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         raw = io.FileIO(file.with_suffix(".parquet.tmp"), "w")
     with _Sink(raw) as sink:
@@ -286,7 +285,7 @@ def _commit(
                 writer.write_table(group, row_group_size=ROW_GROUP)
         sink.flush()
         _sync(sink.fileno(), file)
-    with _disk(file):
+    with disk(file):
         file.with_suffix(".parquet.tmp").replace(file)
         folder = os.open(file.parent, os.O_RDONLY)
         try:
@@ -300,27 +299,17 @@ class _Sink(io.BufferedWriter):
     """A file whose own failures are StoreErrors, unlike those of whoever makes the rows."""
 
     def write(self, data: Any) -> int:
-        with _disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
+        with disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
             return super().write(data)
 
     def flush(self) -> None:
-        with _disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
+        with disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
             super().flush()
 
 
 def _sync(descriptor: int, file: Path) -> None:
-    with _disk(file):
+    with disk(file):
         os.fsync(descriptor)
-
-
-@contextmanager
-def _disk(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        fix = "free some space and resume" if full else "choose a run directory you can write to"
-        raise StoreError(f"cannot write {file}: {error.strerror or error}; {fix}") from error
 
 
 def _check(file: Path) -> None:

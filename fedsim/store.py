@@ -9,8 +9,6 @@ so it is whole or not there. Edges that hold the same record share one copy of i
 
 from __future__ import annotations
 
-import errno
-import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -21,15 +19,8 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from fedsim.errors import StoreError
+from fedsim.files import disk, write_atomic
 from fedsim.ragged import Ragged
-
-_MEANINGS = {
-    errno.ENOSPC: ("the disk is full", "free some space"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space"),
-    errno.EROFS: ("the disk is read-only", "choose a folder that can be written"),
-    errno.EACCES: ("permission is denied", "choose a folder that can be written"),
-    errno.EPERM: ("permission is denied", "choose a folder that can be written"),
-}
 
 
 class CellStore:
@@ -119,18 +110,17 @@ class CellStore:
         for channel, pool in enumerate(self._pools):
             arrays |= {f"records/{channel}": pool.buffer, f"offsets/{channel}": pool.offsets}
         data = safetensors.save(arrays)
-        write_whole(path, zlib.crc32(data).to_bytes(4, "little"), data)
+        write_atomic(path, zlib.crc32(data).to_bytes(4, "little"), data)
         return path
 
     def drop_before(self, round: int) -> None:
         """Delete what was kept of rounds before this one."""
         for old in range(round - 1, -1, -1):
-            try:
-                version_path(self.folder, self.cell, old).unlink()
-            except FileNotFoundError:
+            path = version_path(self.folder, self.cell, old)
+            if not path.exists():
                 return
-            except OSError as error:
-                raise _disk_error(version_path(self.folder, self.cell, old), error) from error
+            with disk(path):
+                path.unlink()
 
     def _compact(self, channel: int) -> None:
         """Forget records nobody holds any more."""
@@ -155,39 +145,6 @@ def kept_cells(folder: Path, round: int) -> list[int]:
     """Return the cells a folder keeps as of the end of a round."""
     files = Path(folder).glob(f"cell-*-r{round:04d}.bin")
     return sorted(int(file.name.split("-")[1]) for file in files)
-
-
-def write_whole(path: Path, *parts: bytes) -> None:
-    """Write a file that appears whole or not at all.
-
-    Raises
-    ------
-    StoreError
-        The disk is full or read-only.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            for data in parts:
-                file.write(data)
-        part.replace(path)
-    except OSError as error:
-        _forget(part)
-        raise _disk_error(path, error) from error
-
-
-def _forget(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        return
-
-
-def _disk_error(path: Path, error: OSError) -> StoreError:
-    default = (error.strerror or str(error), "mend the folder")
-    meaning, fix = _MEANINGS.get(error.errno or 0, default)
-    return StoreError(f"{path}: cannot be written: {meaning}; {fix}, then resume the run")
 
 
 def _unpack(path: Path, data: bytes) -> dict[str, NDArray[Any]]:

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from fedsim.errors import StoreError
+from fedsim.files import disk
 
 
 class Spool:
     """Named arrays by cell, in a temporary file that goes with the spool."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        with disk(folder / "uploads"):
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._folder = folder
         self._places: dict[int, tuple[int, int]] = {}
 
@@ -31,14 +32,9 @@ class Spool:
     def put(self, cell: int, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         """Keep what a cell sent; a repeated cell replaces what it sent before."""
         data = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
-        try:
+        with disk(self._folder / "uploads"):
             place = self._file.seek(0, 2)
             self._file.write(data)
-        except OSError as error:
-            raise StoreError(
-                f"cannot keep the uploads of a round in {self._folder}: {error.strerror}; "
-                "free some space and resume"
-            ) from error
         self._places[cell] = (place, len(data))
 
     def get(self, cell: int) -> dict[str, NDArray[np.generic]]:
