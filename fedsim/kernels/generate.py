@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedsim.kernels.gru import Gru, at_least_two, last_states
-from fedsim.kernels.select import all_ones, check_numbers, keep_flags, pack, scratch
+from fedsim.kernels.select import all_ones, check_numbers, keep_words, make_work
 from fedsim.kernels.threads import over_blocks
 
-BLOCK = 64
-"""Edges scored at a time: their scores of one layer take 1 MiB."""
+BLOCK = 128
+"""Edges scored at a time: their scores of one layer take 2 MiB."""
 BATCH = 256
 """Edges whose extractors run together."""
 
@@ -108,16 +108,16 @@ def _select_block(head: Head, state: Tensor, packed: NDArray[np.uint8], space: T
 
 @njit(cache=True, nogil=True)
 def _select_biased(scores, bias, weights, keep, packed, bad):  # type: ignore[no-untyped-def]
-    size, flags, near = scratch(scores.shape[1])
+    work = make_work(scores.shape[1])
     columns = scores.shape[1] // weights.shape[1]
     for b in range(len(packed)):
         for row in range(weights.shape[1]):
             first = row * columns
             part, add = scores[b, first : first + columns], bias[first : first + columns]
-            into, weight = size[first : first + columns], weights[b, row]
+            into, weight = work.size[first : first + columns], weights[b, row]
             for j in range(len(part)):
                 into[j] = abs((part[j] + add[j]) * weight)
-        if keep_flags(size, keep, flags, near):
-            pack(flags, packed[b])
+        if keep_words(work, keep):
+            packed[b] = work.words.view(np.uint8)[: packed.shape[1]]
         else:
             bad[0] = b

@@ -81,7 +81,8 @@ def _forward(  # type: ignore[no-untyped-def]
     count, window = windows.shape[1:]
     dim = items.shape[1]
     blocks = len(weights) // 5
-    z, spare = np.empty((count * window, dim), np.float32), np.empty(dim, np.float32)
+    z = np.empty((count * window, dim), np.float32)
+    spare = np.empty(WORD, np.float32), np.empty(dim * dim // WORD, np.uint64)
     work = np.empty((4, count * window, dim), np.float32)
     for b in range(start, stop):
         bits, ids = words[b if len(words) > 1 else 0], windows[b]
@@ -149,25 +150,27 @@ def _embed(ids, items, places, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
-def _linear(bits, weights, x, kept, out):  # type: ignore[no-untyped-def]
+def _linear(bits, weights, x, work, out):  # type: ignore[no-untyped-def]
     """Write ``x @ (kept weights).T`` to `out`; `bits` uint64 (D, D / 64)."""
-    for row in range(len(bits)):
+    kept, live = work
+    out[: len(x)] = np.float32(0)
+    flat, parts, found = bits.reshape(-1), np.uint64(bits.shape[1]), 0
+    for i in range(len(flat)):  # without a branch that could be guessed wrong
+        live[found] = i
+        found += flat[i] != 0
+    for at in live[:found]:
+        word, row = flat[at], at // parts
+        first = (at - row * parts) * np.uint64(WORD)
+        weight = weights[row, first : first + WORD]
+        for j in range(WORD):
+            on = (word >> np.uint64(j)) & np.uint64(1)
+            kept[j] = weight[j] if on else np.float32(0)
         for p in range(len(x)):
-            out[p, row] = np.float32(0)
-        for part in range(bits.shape[1]):
-            word = bits[row, part]
-            if word == 0:
-                continue
-            weight = weights[row, part * WORD : part * WORD + WORD]
+            values = x[p, first : first + WORD]
+            total = np.float32(0)
             for j in range(WORD):
-                on = (word >> np.uint64(j)) & np.uint64(1)
-                kept[j] = weight[j] if on else np.float32(0)
-            for p in range(len(x)):
-                values = x[p, part * WORD : part * WORD + WORD]
-                total = np.float32(0)
-                for j in range(WORD):
-                    total += kept[j] * values[j]
-                out[p, row] += total
+                total += kept[j] * values[j]
+            out[p, row] += total
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)

@@ -1,15 +1,15 @@
 """Which elements of a layer a diet keeps: the top of |score x row weight|, as packed bits.
 
 Exact on float32, ties by lowest index, little end first (see `fedsim.layout`). The bits of
-a non-negative float order as the float does, so the threshold is found by searching the
-31-bit integers between two that are known to keep too many and too few; each step counts a
-row, which compiles to a few vector instructions. The search starts near the threshold of
-the row before and interpolates, which changes how fast it is and never what it finds.
+a non-negative float order as the float does, so the threshold lies between two 31-bit
+integers that keep too many and too few. The search starts at the threshold of the row
+before and interpolates, counting the row at each step, until a count is right. Where the
+search starts changes how fast it is and never what it finds.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fedsim.errors import DataError
 from fedsim.kernels.threads import over_rows
+from fedsim.kernels.words import LANES, at_least, first_ones, ones
 
 INFINITY = np.int32(0x7F800000)
 
@@ -123,22 +124,37 @@ def all_ones(rows: int) -> NDArray[np.float32]:
     return np.ones((rows, 1), np.float32)
 
 
+class Work(NamedTuple):
+    """What a selection works in, for one thread; made by `make_work`."""
+
+    size: NDArray[np.float32]
+    """|score x row weight| of a layer, padded with -1 to a multiple of 64."""
+    words: NDArray[np.uint64]
+    """The kept elements' bits."""
+    near: NDArray[np.int64]
+    """About where the last threshold was, and how far apart neighbours were there."""
+
+
 @njit(cache=True, nogil=True)
 def _select(scores, weights, keep, packed, bad, start, stop):  # type: ignore[no-untyped-def]
-    size, flags, near = scratch(scores.shape[1])
+    work = make_work(scores.shape[1])
     for b in range(start, stop):
-        weigh(scores[b], weights[b], size)
-        if keep_flags(size, keep, flags, near):
-            pack(flags, packed[b])
+        weigh(scores[b], weights[b], work.size)
+        if keep_words(work, keep):
+            packed[b] = work.words.view(np.uint8)[: packed.shape[1]]
         else:
             bad[0] = b
 
 
 @njit(cache=True)
-def scratch(size):  # type: ignore[no-untyped-def]
-    """Return what `keep_flags` works in: sizes, flags, and where the last search ended."""
-    rounded = -(-size // 8) * 8
-    return np.full(rounded, -1.0, np.float32), np.empty(rounded, np.uint8), np.array([0, 1 << 13])
+def make_work(elements):  # type: ignore[no-untyped-def]
+    """Return what rows of so many elements are selected in."""
+    count = -(-elements // LANES)
+    return Work(
+        np.full(count * LANES, -1.0, np.float32),
+        np.empty(count, np.uint64),
+        np.array([0, 1 << 13]),
+    )
 
 
 @njit(cache=True)
@@ -154,72 +170,58 @@ def weigh(scores, weights, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def keep_flags(size, keep, flags, near):  # type: ignore[no-untyped-def]
-    """Write 1 to `flags` for the `keep` largest of `size`; return False if one is NaN."""
-    bits = size.view(np.int32)
-    top = np.int32(-1)
-    for i in range(len(bits)):
-        top = max(top, bits[i])
-    if top > INFINITY:
-        return False
-    low, spare = threshold(bits, keep, top, near)
-    for i in range(len(bits)):
-        flags[i] = bits[i] >= low
-    i = len(bits)
-    while spare > 0:
-        i -= 1
-        if bits[i] == low:
-            flags[i] = 0
-            spare -= 1
-    return True
+def keep_words(work, keep):  # type: ignore[no-untyped-def]
+    """Set the bits of the `keep` largest of ``work.size``; return False if one is NaN."""
+    bits, words, nan = work.size.view(np.int32), work.words, np.uint64(0)
+    low, above = _threshold(bits, keep, work.near)
+    due = keep - above
+    sure = low + 1 if due > 0 else low
+    for i in range(len(words)):
+        at = i * LANES
+        words[i] = at_least(bits, at, np.int32(sure))
+        nan |= at_least(bits, at, np.int32(INFINITY + 1))
+        if due > 0:
+            equal = first_ones(at_least(bits, at, np.int32(low)) & ~words[i], due)
+            words[i] |= equal
+            due -= ones(equal)
+    return nan == 0
 
 
 @njit(cache=True)
-def count_from(bits, low):  # type: ignore[no-untyped-def]
-    """Count the elements of int32 (n) that are at least `low`."""
-    count = np.int32(0)
-    for i in range(len(bits)):
-        count = np.int32(count + np.int32(bits[i] >= low))
-    return int(count)
+def _threshold(bits, keep, near):  # type: ignore[no-untyped-def]
+    """Return t and `keep`, where so many are >= t, or else t and the too few that are > t.
 
-
-@njit(cache=True)
-def threshold(bits, keep, top, near):  # type: ignore[no-untyped-def]
-    """Return t and how many elements >= t are too many: 0 unless equals tie at t.
-
-    `bits` are the bits of non-negative floats (int32; -1 never counts), `top` the largest;
-    `near` holds the last threshold and about how many integers lie between neighbours.
+    `bits` are those of non-negative floats (int32; -1 never counts). `near` remembers the
+    last threshold and about how far neighbours were apart there.
     """
-    if keep == 0:
-        return np.int32(top + 1), 0
     low, many = 0, len(bits)
-    high, few = np.int64(top) + 1, 0
+    high, few = np.int64(INFINITY) + 1, 0
     middle, tries = near[0], 0
     while high - low > 1:
         if middle <= low or middle >= high:
             middle = low + (high - low) // 2
-        found = count_from(bits, np.int32(middle))
-        if found == keep:
+        above = _count(bits, np.int32(middle))
+        if above == keep:
             near[0] = middle
-            return np.int32(middle), 0
-        if found > keep:
-            low, many = middle, found
+            return middle, keep
+        if above > keep:
+            low, many = middle, above
         else:
-            high, few = middle, found
+            high, few = middle, above
         tries += 1
         if many < len(bits) and few > 0 and tries % 4:
             gap = (high - low) // (many - few)
             middle = low + gap * (many - keep)
             near[1] += (gap - near[1]) // 8
         else:
-            middle = middle + (found - keep) * near[1] * 5 // 4 if tries < 4 else -1
+            middle = middle + (above - keep) * near[1] * 5 // 4 if tries < 4 else -1
     near[0] = low
-    return np.int32(low), count_from(bits, np.int32(low)) - keep
+    return low, few
 
 
 @njit(cache=True)
-def pack(flags, out):  # type: ignore[no-untyped-def]
-    """Pack bytes of 0 and 1 into bits, little end first; eight bytes at a time."""
-    words = flags.view(np.uint64)
-    for i in range(len(words)):
-        out[i] = np.uint8((words[i] * np.uint64(0x0102040810204080)) >> np.uint64(56))
+def _count(bits, low):  # type: ignore[no-untyped-def]
+    above = 0
+    for i in range(0, len(bits), LANES):
+        above += ones(at_least(bits, i, low))
+    return above

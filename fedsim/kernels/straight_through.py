@@ -23,8 +23,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from fedsim.kernels.select import all_ones, check_numbers, keep_flags, scratch, top_mask, weigh
+from fedsim.kernels.select import all_ones, check_numbers, keep_words, make_work, top_mask, weigh
 from fedsim.kernels.threads import over_rows
+from fedsim.kernels.words import LANES, ONE
 
 
 def masked_weights(
@@ -154,18 +155,19 @@ def _backward_cpu(
 def _kept_weights(  # type: ignore[no-untyped-def]
     scores, rows, weights, keep, signed, out, bad, start, stop
 ):
-    size, flags, near = scratch(scores.shape[1])
+    work, zero = make_work(scores.shape[1]), np.float32(0)
     for b in range(start, stop):
-        weigh(scores[b], rows[b], size)
-        if not keep_flags(size, keep, flags, near):
+        weigh(scores[b], rows[b], work.size)
+        if not keep_words(work, keep):
             bad[0] = b
+        for i in range(len(work.words)):
+            word, part = work.words[i], weights[i * LANES : (i + 1) * LANES]
+            into = out[b, i * LANES : (i + 1) * LANES]
+            for j in range(len(part)):
+                into[j] = part[j] if (word >> np.uint64(j)) & ONE else zero
         if signed:
             for i in range(out.shape[1]):
-                value = weights[i] * np.copysign(np.float32(1), scores[b, i])
-                out[b, i] = value if flags[i] else np.float32(0)
-        else:
-            for i in range(out.shape[1]):
-                out[b, i] = weights[i] if flags[i] else np.float32(0)
+                out[b, i] *= np.copysign(np.float32(1), scores[b, i])
 
 
 @njit(cache=True, nogil=True)
