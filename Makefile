@@ -40,7 +40,14 @@ bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -q -p no:xdist --benchmark-only
 
 demo: $(STAMP)
-	$(BIN)/python -m fedsim.demo
+	$(BIN)/fedsim compare quickstart --strategies static,full_download,fedavg,diet,dieting,long_diet
+	$(BIN)/fedsim report runs/quickstart/compare
+ifneq ($(wildcard $(FEDSIM_DATA)/ml-100k/u.data),)
+	$(BIN)/fedsim compare ml100k --strategies static,diet,long_diet
+	$(BIN)/fedsim report runs/ml100k/compare
+else
+	@echo "no MovieLens 100K in $(FEDSIM_DATA): get it with $(BIN)/fedsim data fetch ml-100k"
+endif
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
