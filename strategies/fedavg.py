@@ -57,7 +57,7 @@ class FedAvgConfig(StrategyConfig):
     """SGD steps an edge takes a round."""
     batch: Annotated[int, Field(ge=1)] = 8
     """Targets of a step; an edge trains on its last `steps * batch` items, oldest first."""
-    lr: Annotated[float, Field(gt=0)] = 0.05
+    lr: Annotated[float, Field(gt=0)] = 0.5
     """Learning rate of the edges' SGD."""
     codec: CodecOptions = Field(default="dense")
     """How weights travel, both ways."""

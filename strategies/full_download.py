@@ -39,7 +39,7 @@ class FullDownloadConfig(StrategyConfig):
     """Options of the full download."""
 
     name: str = "full_download"
-    steps: Annotated[int, Field(ge=1)] = 20
+    steps: Annotated[int, Field(ge=1)] = 50
     """Optimiser steps a round."""
     lr: Annotated[float, Field(gt=0)] = 3e-4
     """Learning rate of these steps."""
