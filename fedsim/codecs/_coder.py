@@ -60,7 +60,7 @@ class PriorCoder:
 
     def __init__(self, prior: Prior, urns: NDArray[np.uint16]) -> None:
         self._layout = prior.layout
-        self._model = (prior.blocks, prior.reading_levels, shares(urns), PATTERNS)
+        self._model = (*prior.reading(), shares(urns), PATTERNS)
 
     def encode(self, rows: Masks, checks: Checks) -> Ragged:
         out, offsets = _room(len(rows), len(self._model[0].size))
@@ -78,7 +78,7 @@ class ChangeCoder:
 
     def __init__(self, prior: Prior, urns: NDArray[np.uint16]) -> None:
         self._layout = prior.layout
-        self._model = (prior.blocks, prior.held_levels, shares(urns), PATTERNS)
+        self._model = (*prior.holding(), shares(urns), PATTERNS)
 
     def encode(self, rows: Masks, held: Masks, checks: Checks) -> Ragged:
         """Return the bytes of every row's changes."""

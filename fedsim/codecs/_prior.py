@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from fedsim.errors import WireError
 from fedsim.kernels import delta_model, prior_model
 from fedsim.kernels.ans import BLOCK, MODELS, PATTERNS, ROW, TABLE, best_models
-from fedsim.kernels.blocks import Blocks, cut
+from fedsim.kernels.blocks import Blocks, cut, words_of
 from fedsim.kernels.prior_model import CONTEXTS, SEEN, UNIT
 from fedsim.layout import Layout
 
@@ -47,34 +46,28 @@ class Prior:
         rates = UNIT * total / np.maximum(np.bincount(bucket, minlength=BUCKETS), 1)
         return cls(layout, bucket, np.clip(np.rint(rates), 1, UNIT - 1).astype(np.uint32))
 
-    @cached_property
-    def blocks(self) -> Blocks:
-        """Rows sorted by chance, the likely ones first, and cut into blocks."""
+    def reading(self) -> tuple[Blocks, NDArray[np.uint8]]:
+        """Return blocks and their levels by the ones read in their row before them."""
+        blocks, expected = self._blocks(small=2)
+        before = np.cumsum(expected) - expected
+        start = np.repeat(before[blocks.first[:-1]], np.diff(blocks.first))
+        return blocks, prior_model.levels(expected, before - start, blocks.size)
+
+    def holding(self) -> tuple[Blocks, NDArray[np.uint8]]:
+        """Return blocks and their levels by the ones their whole row holds."""
+        blocks, expected = self._blocks(small=0)
+        whole = np.add.reduceat(expected, blocks.first[:-1])
+        row = np.repeat(whole, np.diff(blocks.first))
+        return blocks, prior_model.levels(expected, row, blocks.size)
+
+    def _blocks(self, small: int) -> tuple[Blocks, NDArray[np.int64]]:
+        """Cut rows, likely positions first; return blocks and expected ones, in UNIT."""
         lengths = self.layout.row_lengths
         row = np.repeat(np.arange(len(lengths)), lengths)
-        return cut(lengths, np.lexsort((-self.bucket.astype(np.int64), row)), small=2)
-
-    @cached_property
-    def expected(self) -> NDArray[np.int64]:
-        """Expected ones of every block, in UNIT."""
-        block = self.blocks.place // BLOCK
-        expected = np.zeros(len(self.blocks.size), np.int64)
-        np.add.at(expected, block, self.rates[self.bucket].astype(np.int64))
-        return expected
-
-    @cached_property
-    def reading_levels(self) -> NDArray[np.uint8]:
-        """Levels of blocks by the ones read in their row before them."""
-        before = np.cumsum(self.expected) - self.expected
-        start = np.repeat(before[self.blocks.first[:-1]], np.diff(self.blocks.first))
-        return prior_model.levels(self.expected, before - start, self.blocks.size)
-
-    @cached_property
-    def held_levels(self) -> NDArray[np.uint8]:
-        """Levels of blocks by the ones their whole row holds."""
-        whole = np.add.reduceat(self.expected, self.blocks.first[:-1])
-        row = np.repeat(whole, np.diff(self.blocks.first))
-        return prior_model.levels(self.expected, row, self.blocks.size)
+        blocks = cut(lengths, np.lexsort((-self.bucket.astype(np.int64), row)), small)
+        expected = np.zeros(len(blocks.size), np.int64)
+        np.add.at(expected, blocks.place // BLOCK, self.rates[self.bucket].astype(np.int64))
+        return blocks, expected
 
     def to_bytes(self) -> bytes:
         """Return rates and compressed buckets."""
@@ -140,7 +133,7 @@ def reading_urns(layout: Layout, rows: NDArray[np.uint8]) -> NDArray[np.uint16]:
     counts = np.zeros((CONTEXTS, TABLE), np.float32)
     for learn, count in halves(rows):
         prior = Prior.fit(layout, learn)
-        counts += prior_model.tally(rows[count], prior.blocks, prior.reading_levels)
+        counts += prior_model.tally(rows[count], *prior.reading())
     return urns(counts, np.repeat(prior_model.level_rates(), SEEN))
 
 
@@ -151,11 +144,10 @@ def change_urns(layout: Layout, rows: NDArray[np.uint8]) -> NDArray[np.uint16]:
     an edge's own next mask is still more like it, but changes in the same places.
     """
     counts = np.zeros((2 * CONTEXTS, TABLE), np.float32)
-    near = _nearest(rows, layout.size)
+    near = delta_model.nearest(words_of(rows))
     for learn, count in halves(rows):
         prior = Prior.fit(layout, learn)
-        pairs = rows[count], rows[near[count]]
-        counts += delta_model.tally(*pairs, prior.blocks, prior.held_levels)
+        counts += delta_model.tally(rows[count], rows[near[count]], *prior.holding())
     rates = np.repeat(prior_model.level_rates(), SEEN)
     return urns(counts, np.concatenate([0.3 * rates, np.full_like(rates, 0.3)]))
 
@@ -172,12 +164,3 @@ def models_from_bytes(data: bytes, count: int) -> NDArray[np.uint16]:
     if len(data) != 2 * count or models.max() >= MODELS:
         raise WireError(_NO_PRIOR.format(f"{count} urns", f"{len(data)} bytes"))
     return models
-
-
-def _nearest(rows: NDArray[np.uint8], size: int) -> NDArray[np.int64]:
-    """Return for each packed mask the other one that shares most ones with it."""
-    bits = np.unpackbits(rows, axis=1, count=size, bitorder="little").astype(np.float32)
-    shared = bits @ bits.T
-    np.fill_diagonal(shared, -1)
-    nearest: NDArray[np.int64] = shared.argmax(axis=1)
-    return nearest

@@ -20,6 +20,7 @@ from fedsim.codecs._prior import Prior
 from fedsim.codecs.base import Codec, CodecConfig, Column, RowError, Rows, reject_rows
 from fedsim.codecs.entropy import Entropy
 from fedsim.errors import WireError
+from fedsim.kernels.blocks import words_of
 from fedsim.kernels.crc import crc32_rows
 from fedsim.kernels.prior_model import CONTEXTS
 from fedsim.kernels.records import payload
@@ -27,7 +28,7 @@ from fedsim.plugins import CodecOptions, Options, load
 from fedsim.ragged import Ragged
 
 _BASE, _CHANGES = 0, 1
-_WORTH = 0.5
+_WORTH = 0.7
 """With more changed bits than this share of its ones a mask may be shorter by itself."""
 _PAIRS = 256
 """At most so many sample masks are compared with each other."""
@@ -81,7 +82,9 @@ class Delta(Codec):
         end = middle + 4 * CONTEXTS
         self._base.load(data[4:middle])
         urns = _prior.models_from_bytes(data[middle:end], 2 * CONTEXTS)
-        prior = self._shared_prior() or Prior.from_bytes(self.column.layout, data[end:])
+        prior = self._shared_prior()
+        if prior is None or data[end:]:
+            prior = Prior.from_bytes(self.column.layout, data[end:])
         self._coder = ChangeCoder(prior, urns)
         self._side = data
 
@@ -96,16 +99,15 @@ class Delta(Codec):
             coded = self._coder.encode(rows, held, _checks(held))
         else:
             coded = self._rows_alone.encode(changed, _checks(held))
-        ones, bits = (
-            np.bitwise_count(masks).sum(axis=1, dtype=np.int64) for masks in (rows, changed)
-        )
+        ones, bits = (np.bitwise_count(words_of(masks)).sum(axis=1) for masks in (rows, changed))
         much = np.flatnonzero(bits > _WORTH * ones)
         alone = self._base.encode(rows[much])
         shorter = np.flatnonzero(alone.sizes < coded.sizes[much])
         choice, marks = np.arange(len(rows)), np.full(len(rows), _CHANGES, np.uint8)
         choice[much[shorter]] = len(rows) + shorter
         marks[much[shorter]] = _BASE
-        return _marked(Ragged.concat([coded, alone]).take(choice), marks)
+        both = Ragged.concat([coded, alone]).take(choice) if len(shorter) else coded
+        return _marked(both, marks)
 
     def decode(self, data: Ragged, held: Rows | None = None) -> Rows:
         reject_rows(data.sizes == 0, "has no bytes")

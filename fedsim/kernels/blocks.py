@@ -80,11 +80,11 @@ def gather(words, place, blocks):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy", forceinline=True)
 def scatter(word, block, source, words):  # type: ignore[no-untyped-def]
-    """Set the bits of one block in a mask."""
+    """Flip the bits of one block in a mask."""
     rest = np.uint64(word)
     while rest:
         at = np.uint32(source[np.uint64(16 * block + trailing_zeros(rest))])
-        words[at >> np.uint32(6)] |= np.uint64(1) << np.uint64(at & np.uint32(63))
+        words[at >> np.uint32(6)] ^= np.uint64(1) << np.uint64(at & np.uint32(63))
         rest &= rest - np.uint64(1)
 
 

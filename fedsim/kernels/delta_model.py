@@ -36,82 +36,97 @@ def row_ones(blocks, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def changes(old, new, first, sizes, level, context, size, word):  # type: ignore[no-untyped-def]
-    """Fill context, size and word of every coded part of a mask's blocks; return how many."""
+def parts(old, changed, first, sizes, level, model, word):  # type: ignore[no-untyped-def]
+    """Fill every coded part of a mask's blocks and where its shares lie; return how many."""
     step = np.uint64(0)
     for row in range(len(first) - 1):
         ones = row_ones(old, first[row], first[row + 1])
         risen, fallen = np.int64(0), np.int64(0)
         for index in range(first[row], first[row + 1]):
             block = np.uint64(index)
-            held, now = np.int64(old[block]), np.int64(new[block])
+            held, change = np.int64(old[block]), np.int64(changed[block])
             busy, held_ones = np.int64(level[block, ones]), ones_of(np.uint64(held))
-            if held_ones < sizes[block]:
-                context[step] = busy + min(risen, LAST_SEEN)
-                size[step] = sizes[block] - held_ones
-                word[step] = remove(now & ~held, held)
+            zeros = sizes[block] - held_ones
+            if zeros:
+                model[step] = (busy + min(risen, LAST_SEEN)) * TABLE + zeros * ROW
+                word[step] = remove(change & ~held, held)
                 risen += ones_of(np.uint64(word[step]))
                 step += np.uint64(1)
             if held_ones:
-                context[step] = CONTEXTS + busy + min(fallen, LAST_SEEN)
-                size[step] = held_ones
-                word[step] = extract(held & ~now, held)
+                context = CONTEXTS + busy + min(fallen, LAST_SEEN)
+                model[step] = context * TABLE + held_ones * ROW
+                word[step] = extract(change & held, held)
                 fallen += ones_of(np.uint64(word[step]))
                 step += np.uint64(1)
     return np.int64(step)
+
+
+@njit(cache=True, error_model="numpy")
+def nearest(masks):  # type: ignore[no-untyped-def]
+    """Return for each mask (words) the other one that shares most ones with it."""
+    near = np.zeros(len(masks), np.int64)
+    for one in range(len(masks)):
+        most = np.int64(-1)
+        for other in range(len(masks)):
+            shared = np.int64(0)
+            for index in range(masks.shape[1]):
+                shared += ones_of(masks[one, index] & masks[other, index])
+            if shared > most and other != one:
+                near[one], most = other, shared
+    return near
 
 
 def tally(
     rows: NDArray[np.uint8], held: NDArray[np.uint8], cut: Blocks, level: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Count changes of sample masks, float32 (2 · CONTEXTS, TABLE)."""
-    counts = np.zeros((2 * CONTEXTS, TABLE), np.float32)
+    counts = np.zeros(2 * CONTEXTS * TABLE, np.float32)
     _tally(words_of(rows), words_of(held), *cut[:3], level, counts)
-    return counts
+    return counts.reshape(2 * CONTEXTS, TABLE)
 
 
 @njit(cache=True, error_model="numpy")
 def _tally(rows, held, first, sizes, place, level, counts):  # type: ignore[no-untyped-def]
-    old, new = np.empty(len(sizes), np.uint16), np.empty(len(sizes), np.uint16)
-    context, size, word = np.empty((3, 2 * len(sizes)), np.int64)
+    old, changed = np.empty(len(sizes), np.uint16), np.empty(len(sizes), np.uint16)
+    model, word = np.empty(2 * len(sizes), np.int64), np.empty(2 * len(sizes), np.uint16)
     for edge in range(len(rows)):
         gather(held[edge], place, old)
-        gather(rows[edge], place, new)
-        for step in range(changes(old, new, first, sizes, level, context, size, word)):
-            counts[context[step], size[step] * ROW + ones_of(np.uint64(word[step]))] += 1
+        gather(rows[edge] ^ held[edge], place, changed)
+        for step in range(parts(old, changed, first, sizes, level, model, word)):
+            counts[model[step] + ones_of(np.uint64(word[step]))] += 1
 
 
 @njit(cache=True, error_model="numpy")
 def encode(rows, held, checks, cut, level, shares, patterns, out, offsets):  # type: ignore[no-untyped-def]
     """Encode masks (words) against those held into `out`, filling the offsets of their ends."""
-    room = 2 * len(cut.size)
-    old, new = np.empty(len(cut.size), np.uint16), np.empty(len(cut.size), np.uint16)
-    context, size, word = np.empty((3, room), np.int64)
-    starts, sizes = np.empty(room, np.uint32), np.empty(room, np.uint32)
-    words = np.empty(room, np.uint32)
     first, bits, place, rank = cut.first, cut.size, cut.place, patterns.rank
     start, each = shares
+    room = 2 * len(bits)
+    old, changed = np.empty(len(bits), np.uint16), np.empty(len(bits), np.uint16)
+    model, word = np.empty(room, np.int64), np.empty(room, np.uint16)
+    starts, sizes = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    words = np.empty(room, np.uint32)
     for edge in range(len(rows)):
         gather(held[edge], place, old)
-        gather(rows[edge], place, new)
-        count = changes(old, new, first, bits, level, context, size, word)
+        gather(rows[edge] ^ held[edge], place, changed)
+        count = parts(old, changed, first, bits, level, model, word)
         for index in range(count):
             step = np.uint64(index)
-            row = context[step] * TABLE + size[step] * ROW
             ones = ones_of(np.uint64(word[step]))
-            push(starts, sizes, step, word[step], ones, row, start, each, rank)
+            push(starts, sizes, step, word[step], ones, model[step], start, each, rank)
         offsets[edge + 1] = emit(starts, sizes, count, checks[edge], words, out, offsets[edge])
 
 
 @njit(cache=True, error_model="numpy")
 def decode(data, offsets, held, checks, cut, level, shares, patterns, rows):  # type: ignore[no-untyped-def]
-    """Fill zeroed masks (words); return the first damaged row, or -1."""
+    """Fill masks (words); return the first damaged row, or -1."""
     first, sizes, source, place = cut.first, cut.size, cut.source, cut.place
     by_ones, ones_at = patterns.block, patterns.first
     start, each = shares
     old = np.empty(len(sizes), np.uint16)
     for edge in range(len(rows)):
         stop, mask = offsets[edge + 1], rows[edge]
+        mask[:] = held[edge]
         state, at = begin(data, offsets[edge], stop)
         gather(held[edge], place, old)
         for row in range(len(first) - 1):
@@ -143,8 +158,9 @@ def decode(data, offsets, held, checks, cut, level, shares, patterns, rows):  # 
                         state = refill(state, data, at)
                         at += 4
                     fallen += new
-                word = (now | insert(up, now)) & ~deposit(down, now)
-                scatter(word & 0xFFFF, index, source, mask)
+                if up or down:
+                    flips = (insert(up, now) | deposit(down, now)) & 0xFFFF
+                    scatter(flips, index, source, mask)
         if state != np.uint64(LOW) + np.uint64(checks[edge]) or at != stop:
             return edge
     return -1
