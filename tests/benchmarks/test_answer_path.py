@@ -2,100 +2,109 @@
 
 Generate, select, encode, decode, infer, score 927 items, take the ten best: all of an answer
 but the grid. The bound is the speed of a large matrix product in the same run over DIET's
-7.78 million operations of generation an edge. Run with ``make bench``.
+7.78 million operations of generation an edge. The peer is the same work as one Flower
+client an edge under flwr's own engine. Run with ``make bench``; the ratios are printed.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fedsim.codecs.base import Codec, Column
-from fedsim.codecs.bitmask import Bitmask
-from fedsim.kernels.generate import Head, generate_masks
-from fedsim.kernels.gru import Gru
+from fedsim.arrays import pack, unpack
 from fedsim.kernels.threads import over_blocks
-from fedsim.kernels.topk import top_items
-from fedsim.models.sasrec import SASRec, SASRecConfig
-from fedsim.wire import open_records, seal
+from fedsim.ragged import Ragged
+from tests.benchmarks.answer_path import DIM, GENERATION_FLOP, SHOWN, AnswerPath, uploads
 
-ITEMS, WINDOW, DIM, KEEP, CELL = 927, 5, 64, 410, 256
+CELL = 256
 SIZES = {"small": 1_024, "large": 8_192}
-ROUNDS = 9
-LAYERS = 10
-ROW_STD = 0.35
-"""Spread of row weights at which about half of the rows keep nothing, as in trained diets."""
-GENERATION_FLOP = (
-    2
-    * LAYERS
-    * (
-        WINDOW * 2 * DIM * 3 * DIM  # GRUs: input and hidden gates, every step
-        + DIM * DIM * DIM  # hypernetworks
-        + DIM * DIM  # row weights
-    )
-)
+PEER_EDGES, WORKERS = 1_000, 2
+ROUNDS, PRODUCTS = 9, 20
 
 
-@pytest.fixture(params=[1, 2], ids=lambda count: f"{count} threads")
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+@contextmanager
+def using(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-class Cloud:
-    """A DIET generator and the edges' frozen backbone, with random weights."""
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("size", SIZES)
+def test_share_of_the_matrix_products(
+    size: str, threads: int, benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert GENERATION_FLOP == 7_782_400
+    left, right, out = torch.randn(1_024, DIM), torch.randn(DIM, 4_096), torch.empty(1_024, 4_096)
+    products = []
 
-    def __init__(self) -> None:
-        gen = torch.Generator().manual_seed(0)
+    def multiply() -> None:
+        products.append(seconds(lambda: [torch.mm(left, right, out=out) for _ in range(PRODUCTS)]))
 
-        def normal(*shape: int, std: float = 0.1) -> torch.Tensor:
-            return torch.randn(*shape, generator=gen) * std
-
-        self.gru = Gru(
-            input=normal(LAYERS * 3 * DIM, DIM),
-            input_bias=normal(LAYERS * 3 * DIM),
-            hidden=normal(LAYERS, DIM, 3 * DIM),
-            hidden_bias=normal(LAYERS, 1, 3 * DIM),
+    with using(threads):
+        edges_s = fused_rate(SIZES[size], benchmark, before_each=multiply)
+    flop_s = PRODUCTS * 2 * 1_024 * DIM * 4_096 / min(products)
+    share = edges_s * GENERATION_FLOP / flop_s
+    benchmark.extra_info |= {"edges/s": edges_s, "share of the bound": share}
+    with capsys.disabled():
+        print(
+            f"\n{SIZES[size]:,} edges, {threads} threads: {edges_s:,.0f} edges/s; products at "
+            f"{flop_s / 1e9:.0f} GFLOP/s allow {flop_s / GENERATION_FLOP:,.0f}; share {share:.2f}"
         )
-        self.heads = [
-            Head(
-                KEEP,
-                normal(DIM, DIM * DIM),
-                normal(DIM * DIM),
-                normal(DIM, DIM, std=ROW_STD),
-                normal(DIM, std=ROW_STD),
-            )
-            for _ in range(LAYERS)
-        ]
-        self.items = normal(ITEMS + 1, DIM)
-        self.model = SASRec(SASRecConfig())
-        self.frozen = self.model.init_weights(gen).numpy()
-        self.small = self.model.init_small(gen)
-        column = Column("mask", "mask", self.model.layout)
-        codec: Codec = Bitmask(Bitmask.Config(name="bitmask"), column)
-        self.columns = [(column, codec)]
 
-    def answer(self, windows: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the ten items each edge would show after its window, int32 (B, 10)."""
-        masks = generate_masks(self.gru, self.heads, self.items * DIM**0.5, windows)
-        records = seal(self.columns, {"mask": masks})
-        held = open_records(self.columns, records)["mask"]
-        queries = self.model.masked_forward(
-            held, self.frozen, self.small, self.items, windows[:, None]
+
+def test_against_one_flower_client_an_edge(
+    benchmark: BenchmarkFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    peer = flower_rate(PEER_EDGES)
+    with using(WORKERS):
+        edges_s = fused_rate(SIZES["large"], benchmark)
+    benchmark.extra_info |= {"edges/s": edges_s, "times flwr's engine": edges_s / peer}
+    with capsys.disabled():
+        print(
+            f"\none Flower client an edge: {peer:,.0f} edges/s at {PEER_EDGES:,} edges; "
+            f"cells of {CELL}: {edges_s:,.0f}, {edges_s / peer:.0f} times as many"
         )
-        return top_items((queries[:, 0] @ self.items.T).numpy(), 10)
 
 
-def uploads(edges: int) -> NDArray[np.int32]:
-    return np.random.default_rng(1).integers(1, ITEMS + 1, (edges, WINDOW)).astype(np.int32)
+def fused_rate(
+    edges: int, benchmark: BenchmarkFixture, before_each: Callable[[], None] = lambda: None
+) -> float:
+    """Return edges a second in cells, the best of some rounds."""
+    path, windows = AnswerPath(), uploads(edges)
+    shown = np.zeros((edges, SHOWN), np.int32)
+
+    def cell(start: int, stop: int) -> None:
+        part = windows[start:stop]
+        shown[start:stop] = path.show(path.answer(part), part)
+
+    benchmark.pedantic(  # type: ignore[no-untyped-call]
+        lambda: over_blocks(cell, edges, CELL),
+        setup=before_each,
+        rounds=ROUNDS,
+        warmup_rounds=1,
+    )
+    assert (shown > 0).all()
+    assert benchmark.stats is not None
+    return edges / float(benchmark.stats.stats.min)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -104,36 +113,63 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_answer_path_against_matrix_products(
-    size: str, threads: int, benchmark: BenchmarkFixture
-) -> None:
-    assert GENERATION_FLOP == 7_782_400
-    cloud, windows = Cloud(), uploads(SIZES[size])
-    shown = np.zeros((len(windows), 10), np.int32)
+@cache
+def path_of_process() -> AnswerPath:
+    """Return this process's weights, made once: the peer pays for them no more than we do."""
+    torch.set_num_threads(1)  # a worker is one of two
+    return AnswerPath()
 
-    def cell(start: int, stop: int) -> None:
-        shown[start:stop] = cloud.answer(windows[start:stop])
 
-    left, right = torch.randn(1_024, DIM), torch.randn(DIM, 4_096)
-    product, products = torch.empty(1_024, 4_096), []
+def edge_app() -> ClientApp:
+    app = ClientApp()
 
-    def bound() -> None:
-        torch.mm(left, right, out=product)
-        products.append(seconds(lambda: [torch.mm(left, right, out=product) for _ in range(20)]))
+    @app.query()
+    def show(message: Message, context: Context) -> Message:
+        arrays = unpack(message.content, "answer")
+        record, window = arrays["record"].astype(np.uint8), arrays["window"].astype(np.int32)
+        shown = path_of_process().show(Ragged.fixed(record), window)
+        return Message(RecordDict({"shown": pack({"items": shown})}), reply_to=message)
 
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
-        lambda: over_blocks(cell, len(windows), CELL),
-        setup=bound,
-        rounds=ROUNDS,
-        warmup_rounds=1,
-    )
-    assert (shown > 0).all()
-    flops = 20 * 2 * 1_024 * DIM * 4_096 / min(products)
-    assert benchmark.stats is not None
-    edges_s = len(windows) / benchmark.stats.stats.min
-    print(
-        f"\n{len(windows):,} edges, {threads} threads: {edges_s:,.0f} edges/s; "
-        f"sgemm {flops / 1e9:.0f} GFLOP/s allows {flops / GENERATION_FLOP:,.0f}; "
-        f"share {edges_s * GENERATION_FLOP / flops:.2f}"
-    )
+    return app
+
+
+def flower_rate(edges: int) -> float:
+    """Return edges a second under flwr's engine, without its start.
+
+    The same kernels, one edge at a time; each client's window comes with its answer, which
+    spares the peer a message.
+    """
+    import ray
+    from flwr.simulation import run_simulation
+
+    rates, server = [], ServerApp()
+
+    def answers(nodes: list[int]) -> Iterator[Message]:
+        for node, window in zip(nodes, uploads(len(nodes)), strict=True):
+            record = path_of_process().answer(window[None]).buffer[None]
+            answer = pack({"record": record, "window": window[None]})
+            yield Message(RecordDict({"answer": answer}), node, "query")
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        while len(nodes := list(grid.get_node_ids())) < edges:
+            time.sleep(0.1)
+        list(grid.send_and_receive(answers(nodes[:2])))  # workers are up
+        begin = time.perf_counter()
+        replies = list(grid.send_and_receive(answers(nodes)))
+        rates.append(edges / (time.perf_counter() - begin))
+        assert all((unpack(reply.content, "shown")["items"] > 0).all() for reply in replies)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run_simulation(
+            server,
+            edge_app(),
+            edges,
+            backend_config={
+                "init_args": {"num_cpus": WORKERS, "include_dashboard": False},
+                "client_resources": {"num_cpus": 1, "num_gpus": 0},
+            },
+        )
+    ray.shutdown()
+    return rates[0]
