@@ -5,22 +5,17 @@ Notation: `B` edges, `H` upload length, `N` maskable parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from fedsim.codecs.base import Column
 from fedsim.data.base import Streams
-from fedsim.kernels.masked import WORD, sasrec_queries
-from fedsim.layout import Layout
-from fedsim.models.base import split_layers
-from fedsim.models.sasrec import SASRec
+from fedsim.models.cost import kept_rows
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
@@ -57,31 +52,14 @@ class MaskEdge(EdgeHalf):
         """Frozen weights as they are used where kept, float32 (N)."""
         return self.frozen * np.float32(kept_scale(self.config.keep, self.config.scale))
 
-    def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
-        kept = self._bits(rows) * self.scaled
-        return split_layers(self.backbone.layout, torch.from_numpy(kept))
-
     def queries(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
-        backbone = self.backbone
-        if not isinstance(backbone, SASRec) or backbone.dim % WORD:
-            return super().queries(channel, rows, windows)
-        return sasrec_queries(
-            rows["mask"].astype(np.uint8, copy=False),
-            self.scaled,
-            self.small[channel],
-            self.items[channel].numpy(),
-            windows,
-            heads=backbone.heads,
-            post=backbone.norm == "post",
-        )
+        packed = rows["mask"].astype(np.uint8, copy=False)
+        small, items = self.small[channel], self.items[channel]
+        return self.backbone.masked_forward(packed, self.scaled, small, items, windows)
 
     def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
-        return self.backbone.macs(kept_rows(self.backbone.layout, self._bits(rows)))
-
-    def _bits(self, rows: Arrays) -> NDArray[np.uint8]:
-        size = self.backbone.layout.size
         packed = rows["mask"].astype(np.uint8, copy=False)
-        return np.unpackbits(packed, axis=1, count=size, bitorder="little")
+        return self.backbone.macs(kept_rows(self.backbone.layout, packed))
 
 
 class MaskStrategy(EdgeCloudStrategy):
@@ -141,12 +119,3 @@ def typical_masks(learner: MaskedLearner, streams: Streams) -> NDArray[np.uint8]
         return learner.masks(np.zeros((1, learner.upload_length), np.int64))
     edges = np.arange(count) * len(streams) // count
     return learner.masks(windows(streams, edges, streams.lengths[edges], learner.upload_length))
-
-
-def kept_rows(layout: Layout, bits: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return how many rows of each layer keep an element; bits (B, N) to int64 (B, layers)."""
-    starts = np.cumsum(layout.row_lengths) - layout.row_lengths
-    alive = np.bitwise_or.reduceat(bits, starts, axis=1)
-    rows = np.cumsum([0, *(layer.rows for layer in layout.layers)])[:-1]
-    counts: NDArray[np.int64] = np.add.reduceat(alive, rows, axis=1, dtype=np.int64)
-    return counts
