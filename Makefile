@@ -34,10 +34,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -q -n $(JOBS)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 bench: $(STAMP)
-	$(BIN)/python -m pytest tests/benchmarks -q -p no:xdist --benchmark-only
+	$(BIN)/python -m pytest tests/benchmarks -q -s -p no:xdist -p no:cacheprovider
 
 demo: $(STAMP)
 	$(BIN)/fedsim compare quickstart --strategies static,full_download,fedavg,diet,dieting,long_diet
