@@ -142,15 +142,6 @@ def test_diets_differ_between_edges_and_a_global_mask_does_not(diet: Fitted) -> 
     assert len(rows) == 1
 
 
-def test_an_edge_runs_the_kept_frozen_weights(diet: Fitted) -> None:
-    rows = diet.strategy.answer(0, diet.uploads(), 1)
-    layout = diet.setting.backbone.layout
-    frozen = diet.half.provision.shared["frozen"].astype(np.float32)
-    wanted = bits(rows["mask"], layout.size) * frozen
-    got = torch.cat([w.flatten(1) for w in diet.half.weights(0, rows)], 1).numpy()
-    np.testing.assert_array_equal(got, wanted)
-
-
 @pytest.mark.parametrize("norm", ["post", "sasrec"])
 @pytest.mark.parametrize("dim", [16, 64])
 def test_an_edge_runs_the_backbone_as_in_training(norm: str, dim: int) -> None:
