@@ -17,7 +17,6 @@ from fedsim.models.sasrec import SASRec, SASRecConfig
 from fedsim.setting import Uploads
 from fedsim.training import fit as training
 from strategies._generator import DietLearner, Extractors
-from strategies._mask_answers import kept_rows
 from strategies._masked import GlobalMask
 from tests.strategies.fitted import Fitted, bits, fitted
 from tests.studies import tiny
@@ -179,20 +178,8 @@ def test_answers_are_selected_by_the_trained_scores(strategy: str) -> None:
 
 
 def test_scaled_weights_keep_a_layers_variance() -> None:
-    made = fitted({"name": "diet", "scale": True, "keep": 0.25})
-    plain = made.half.provision.shared["frozen"]
-    rows = made.strategy.answer(0, made.uploads(), 1)
-    got = torch.cat([w.flatten(1) for w in made.half.weights(0, rows)], 1).numpy()
-    kept = got != 0
-    np.testing.assert_allclose(got[kept], np.broadcast_to(plain * 2, got.shape)[kept])
-
-
-def test_macs_count_rows_that_keep_something() -> None:
-    layout = BACKBONE.layout
-    one = np.zeros((2, layout.size), np.uint8)
-    one[0, :16] = 1
-    one[1, [0, 16, 256]] = 1
-    assert kept_rows(layout, one)[:, :3].tolist() == [[1, 0, 0], [2, 1, 0]]
+    half = fitted({"name": "diet", "scale": True, "keep": 0.25}).half
+    np.testing.assert_allclose(half.scaled, 2 * half.provision.shared["frozen"])
 
 
 def test_an_edge_without_history_is_answered(diet: Fitted) -> None:
@@ -219,12 +206,9 @@ def test_dieting_stores_the_largest_layer_alone(model: str) -> None:
     largest = made.half.provision.shared["largest"]
     assert set(made.half.provision.shared) == {"largest"}
     assert len(largest) == max(layer.size for layer in layout.layers)
-    rows = made.strategy.answer(0, made.uploads(), 1)
-    for layer, weights in zip(layout.layers, made.half.weights(0, rows), strict=True):
-        flat = weights.flatten(1).numpy()
-        kept = flat != 0
-        leading = np.broadcast_to(largest[: layer.size], flat.shape)
-        np.testing.assert_array_equal(flat[kept], leading[kept])
+    for layer, start in zip(layout.layers, layout.offsets, strict=False):
+        used = made.half.scaled[start : start + layer.size]
+        np.testing.assert_array_equal(used, largest[: layer.size])
 
 
 # ---- options ---------------------------------------------------------------------------
