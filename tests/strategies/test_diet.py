@@ -17,6 +17,7 @@ from fedsim.models.sasrec import SASRec, SASRecConfig
 from fedsim.setting import Uploads
 from fedsim.training import fit as training
 from strategies._generator import DietLearner, Extractors
+from strategies._mask_answers import MaskEdge
 from strategies._masked import GlobalMask
 from tests.strategies.fitted import Fitted, bits, fitted
 from tests.studies import tiny
@@ -179,7 +180,8 @@ def test_answers_are_selected_by_the_trained_scores(strategy: str) -> None:
 
 def test_scaled_weights_keep_a_layers_variance() -> None:
     half = fitted({"name": "diet", "scale": True, "keep": 0.25}).half
-    np.testing.assert_allclose(half.scaled, 2 * half.provision.shared["frozen"])
+    assert isinstance(half, MaskEdge)
+    np.testing.assert_allclose(half.scaled, 2 * half.frozen)
 
 
 def test_an_edge_without_history_is_answered(diet: Fitted) -> None:
@@ -206,6 +208,7 @@ def test_dieting_stores_the_largest_layer_alone(model: str) -> None:
     largest = made.half.provision.shared["largest"]
     assert set(made.half.provision.shared) == {"largest"}
     assert len(largest) == max(layer.size for layer in layout.layers)
+    assert isinstance(made.half, MaskEdge)
     for layer, start in zip(layout.layers, layout.offsets, strict=False):
         used = made.half.scaled[start : start + layer.size]
         np.testing.assert_array_equal(used, largest[: layer.size])
