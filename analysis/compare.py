@@ -51,7 +51,9 @@ def compare(source: Source, *, k: int | None = None) -> Table:
                 "own \u2212 other": _signed(controls.loss(label, "other")),
             }
         )
-    title = f"What {len(runs.labels)} strategies reach and cost"
+    count = len(runs.labels)
+    one = f"What {runs.labels[0]} reaches and costs"
+    title = one if count == 1 else f"What {count} strategies reach and cost"
     return Table("compare", title, pd.DataFrame(numbers), pd.DataFrame(text), INTERVALS)
 
 

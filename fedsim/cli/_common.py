@@ -97,7 +97,7 @@ def rich_table(
     """Return a plain table: the first column to the left, the others to the right."""
     made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="right" if index else "left", no_wrap=True)
+        made.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made
