@@ -15,7 +15,7 @@ from fedsim.codecs._prior import Prior
 from fedsim.codecs.base import RowError, check_spare
 from fedsim.kernels import delta_model, prior_model, row_model
 from fedsim.kernels.ans import PATTERNS, shares
-from fedsim.kernels.blocks import bytes_of, cut, words_of
+from fedsim.kernels.blocks import SELECT, bytes_of, cut, words_of
 from fedsim.layout import Layout
 from fedsim.ragged import Ragged
 
@@ -90,7 +90,9 @@ class ChangeCoder:
         """Return the rows; RowError names a damaged one."""
         words = _masks(len(data), self._layout)
         old = words_of(held)
-        bad = delta_model.decode(data.buffer, data.offsets, old, checks, *self._model, words)
+        bad = delta_model.decode(
+            data.buffer, data.offsets, old, checks, *self._model, SELECT, words
+        )
         return _checked(words, bad, self._layout)
 
 

@@ -182,11 +182,11 @@ def refill(state, data, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def push(starts, sizes, step, word, ones, row, start, each, rank):  # type: ignore[no-untyped-def]
-    """Set one step to a block's share; `row` is TABLE · model + ROW · bits."""
-    at = np.uint64(row + ones)
+def push(starts, sizes, step, place, rank, start, each):  # type: ignore[no-untyped-def]
+    """Set one step to the share of the pattern of that rank; `place` is where shares lie."""
+    at = np.uint64(place)
     share = each[at]
-    starts[step] = start[at] + np.uint32(rank[np.uint64(word)]) * share
+    starts[step] = start[at] + np.uint32(rank) * share
     sizes[step] = share
 
 

@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fedsim.kernels.ans import BLOCK
-from fedsim.kernels.bits import trailing_zeros
+from fedsim.kernels.bits import ones_of, trailing_zeros
 
 
 class Blocks(NamedTuple):
@@ -51,6 +51,15 @@ def _sizes(length: int, small: int) -> list[int]:
     return sizes
 
 
+def _select() -> NDArray[np.uint8]:
+    """Return where each one of every byte is, uint8 (256, 8)."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    return np.argsort(1 - bits, axis=1, kind="stable").astype(np.uint8)
+
+
+SELECT = _select()
+
+
 def words_of(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return packed masks as words of 64 bits, (rows, words)."""
     rows, length = packed.shape
@@ -89,47 +98,30 @@ def scatter(word, block, source, words):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def extract(word, mask):  # type: ignore[no-untyped-def]
-    """Return the bits of `word` at the ones of `mask`, close together."""
-    out, bit = np.int64(0), np.int64(1)
-    while mask and word:
-        low = mask & -mask
-        if word & low:
-            out |= bit
-            word ^= low
-        bit <<= 1
-        mask ^= low
-    return out
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def deposit(word, mask):  # type: ignore[no-untyped-def]
-    """Undo `extract`."""
-    out = np.int64(0)
+def rank_among(word, mask, choose):  # type: ignore[no-untyped-def]
+    """Return the rank of a word that has ones only where the mask has, were those together."""
+    rank, index = np.int64(0), np.uint64(1)
     while word:
-        low = mask & -mask
-        if word & 1:
-            out |= low
-        word >>= 1
-        mask ^= low
+        low = word & -word
+        below = ones_of(np.uint64(mask & (low - 1)))
+        rank += choose[np.uint64(below), index]
+        index += np.uint64(1)
+        word ^= low
+    return rank
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def spread_over(word, mask, select):  # type: ignore[no-untyped-def]
+    """Return the bits of a word at the ones of a mask of 16 bits."""
+    out, rest = np.int64(0), np.uint64(word)
+    low = np.uint64(mask & 0xFF)
+    low_ones = ones_of(low)
+    while rest:
+        which = trailing_zeros(rest)
+        if which < low_ones:
+            out |= np.int64(1) << np.int64(select[low, np.uint64(which)])
+        else:
+            place = select[np.uint64(mask >> 8), np.uint64((which - low_ones) & 7)]
+            out |= np.int64(256) << np.int64(place)
+        rest &= rest - np.uint64(1)
     return out
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def remove(word, mask):  # type: ignore[no-untyped-def]
-    """Return the bits of `word` at the zeros of `mask`, close together."""
-    while mask and word:
-        low = mask & -mask
-        word = (word & (low - 1)) | ((word >> 1) & ~(low - 1))
-        mask = (mask ^ low) >> 1
-    return word
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def insert(word, mask):  # type: ignore[no-untyped-def]
-    """Undo `remove`."""
-    while mask and word:
-        low = mask & -mask
-        word = (word & (low - 1)) | ((word & ~(low - 1)) << 1)
-        mask ^= low
-    return word

@@ -11,16 +11,26 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fedsim.kernels.ans import LOW, ROW, TABLE, TOTAL, advance, begin, emit, find, push, refill
+from fedsim.kernels.ans import (
+    LOW,
+    PATTERNS,
+    ROW,
+    TABLE,
+    TOTAL,
+    advance,
+    begin,
+    emit,
+    find,
+    push,
+    refill,
+)
 from fedsim.kernels.bits import ones_of
 from fedsim.kernels.blocks import (
     Blocks,
-    deposit,
-    extract,
     gather,
-    insert,
-    remove,
+    rank_among,
     scatter,
+    spread_over,
     words_of,
 )
 from fedsim.kernels.prior_model import CONTEXTS, LAST_COUNT, LAST_SEEN
@@ -36,8 +46,8 @@ def row_ones(blocks, begin, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def parts(old, changed, first, sizes, level, model, word):  # type: ignore[no-untyped-def]
-    """Fill every coded part of a mask's blocks and where its shares lie; return how many."""
+def parts(old, changed, first, sizes, level, choose, place, rank):  # type: ignore[no-untyped-def]
+    """Fill where the shares of every coded part lie and its rank; return how many there are."""
     step = np.uint64(0)
     for row in range(len(first) - 1):
         ones = row_ones(old, first[row], first[row + 1])
@@ -48,15 +58,18 @@ def parts(old, changed, first, sizes, level, model, word):  # type: ignore[no-un
             busy, held_ones = np.int64(level[block, ones]), ones_of(np.uint64(held))
             zeros = sizes[block] - held_ones
             if zeros:
-                model[step] = (busy + min(risen, LAST_SEEN)) * TABLE + zeros * ROW
-                word[step] = remove(change & ~held, held)
-                risen += ones_of(np.uint64(word[step]))
+                model = (busy + min(risen, LAST_SEEN)) * TABLE + zeros * ROW
+                new = ones_of(np.uint64(change & ~held))
+                place[step] = model + new
+                rank[step] = rank_among(change & ~held, ~held, choose)
+                risen += new
                 step += np.uint64(1)
             if held_ones:
-                context = CONTEXTS + busy + min(fallen, LAST_SEEN)
-                model[step] = context * TABLE + held_ones * ROW
-                word[step] = extract(change & held, held)
-                fallen += ones_of(np.uint64(word[step]))
+                model = (CONTEXTS + busy + min(fallen, LAST_SEEN)) * TABLE + held_ones * ROW
+                new = ones_of(np.uint64(change & held))
+                place[step] = model + new
+                rank[step] = rank_among(change & held, held, choose)
+                fallen += new
                 step += np.uint64(1)
     return np.int64(step)
 
@@ -81,44 +94,43 @@ def tally(
 ) -> NDArray[np.float32]:
     """Count changes of sample masks, float32 (2 · CONTEXTS, TABLE)."""
     counts = np.zeros(2 * CONTEXTS * TABLE, np.float32)
-    _tally(words_of(rows), words_of(held), *cut[:3], level, counts)
+    _tally(words_of(rows), words_of(held), *cut[:3], level, PATTERNS.choose, counts)
     return counts.reshape(2 * CONTEXTS, TABLE)
 
 
 @njit(cache=True, error_model="numpy")
-def _tally(rows, held, first, sizes, place, level, counts):  # type: ignore[no-untyped-def]
+def _tally(rows, held, first, sizes, slots, level, choose, counts):  # type: ignore[no-untyped-def]
     old, changed = np.empty(len(sizes), np.uint16), np.empty(len(sizes), np.uint16)
-    model, word = np.empty(2 * len(sizes), np.int64), np.empty(2 * len(sizes), np.uint16)
+    place, rank = np.empty(2 * len(sizes), np.uint32), np.empty(2 * len(sizes), np.uint32)
     for edge in range(len(rows)):
-        gather(held[edge], place, old)
-        gather(rows[edge] ^ held[edge], place, changed)
-        for step in range(parts(old, changed, first, sizes, level, model, word)):
-            counts[model[step] + ones_of(np.uint64(word[step]))] += 1
+        gather(held[edge], slots, old)
+        gather(rows[edge] ^ held[edge], slots, changed)
+        for step in range(parts(old, changed, first, sizes, level, choose, place, rank)):
+            counts[place[step]] += 1
 
 
 @njit(cache=True, error_model="numpy")
 def encode(rows, held, checks, cut, level, shares, patterns, out, offsets):  # type: ignore[no-untyped-def]
     """Encode masks (words) against those held into `out`, filling the offsets of their ends."""
-    first, bits, place, rank = cut.first, cut.size, cut.place, patterns.rank
+    first, bits, slots, choose = cut.first, cut.size, cut.place, patterns.choose
     start, each = shares
     room = 2 * len(bits)
     old, changed = np.empty(len(bits), np.uint16), np.empty(len(bits), np.uint16)
-    model, word = np.empty(room, np.int64), np.empty(room, np.uint16)
+    place, rank = np.empty(room, np.uint32), np.empty(room, np.uint32)
     starts, sizes = np.empty(room, np.uint32), np.empty(room, np.uint32)
     words = np.empty(room, np.uint32)
     for edge in range(len(rows)):
-        gather(held[edge], place, old)
-        gather(rows[edge] ^ held[edge], place, changed)
-        count = parts(old, changed, first, bits, level, model, word)
+        gather(held[edge], slots, old)
+        gather(rows[edge] ^ held[edge], slots, changed)
+        count = parts(old, changed, first, bits, level, choose, place, rank)
         for index in range(count):
             step = np.uint64(index)
-            ones = ones_of(np.uint64(word[step]))
-            push(starts, sizes, step, word[step], ones, model[step], start, each, rank)
+            push(starts, sizes, step, place[step], rank[step], start, each)
         offsets[edge + 1] = emit(starts, sizes, count, checks[edge], words, out, offsets[edge])
 
 
 @njit(cache=True, error_model="numpy")
-def decode(data, offsets, held, checks, cut, level, shares, patterns, rows):  # type: ignore[no-untyped-def]
+def decode(data, offsets, held, checks, cut, level, shares, patterns, select, rows):  # type: ignore[no-untyped-def]
     """Fill masks (words); return the first damaged row, or -1."""
     first, sizes, source, place = cut.first, cut.size, cut.source, cut.place
     by_ones, ones_at = patterns.block, patterns.first
@@ -159,8 +171,9 @@ def decode(data, offsets, held, checks, cut, level, shares, patterns, rows):  # 
                         at += 4
                     fallen += new
                 if up or down:
-                    flips = (insert(up, now) | deposit(down, now)) & 0xFFFF
-                    scatter(flips, index, source, mask)
+                    flips = spread_over(up, ~now & 0xFFFF, select)
+                    flips |= spread_over(down, now, select)
+                    scatter(flips & 0xFFFF, index, source, mask)
         if state != np.uint64(LOW) + np.uint64(checks[edge]) or at != stop:
             return edge
     return -1

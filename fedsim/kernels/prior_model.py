@@ -107,7 +107,8 @@ def encode(rows, checks, cut, level, shares, patterns, out, offsets):  # type: i
             block = np.uint64(index)
             word = blocks[block]
             row = context[block] * TABLE + size[block] * ROW
-            push(starts, sizes, block, word, ones_of(np.uint64(word)), row, start, each, rank)
+            which = row + ones_of(np.uint64(word))
+            push(starts, sizes, block, which, rank[np.uint64(word)], start, each)
         offsets[edge + 1] = emit(starts, sizes, count, checks[edge], words, out, offsets[edge])
 
 

@@ -33,8 +33,8 @@ from fedsim.kernels.ans import (
 from fedsim.kernels.bits import leading_zeros, ones_of
 from fedsim.kernels.blocks import Blocks, gather, scatter
 
-CLASSES = 64
 GAIN = 32
+"""What a class seen gains over the 1 each starts with."""
 
 
 class RowModel(NamedTuple):
@@ -44,6 +44,8 @@ class RowModel(NamedTuple):
     """Of all (bits left, ones left)."""
     row: NDArray[np.int64]
     """Where the shares of every block start, with no ones left (blocks)."""
+    classes: int
+    """Size classes of a row's number of ones."""
 
 
 def row_model(blocks: Blocks) -> RowModel:
@@ -57,7 +59,7 @@ def row_model(blocks: Blocks) -> RowModel:
         each += [_given(bits, size, ones) for ones in range(bits + 1)]
         start.append(len(each))
     row = TABLE * np.array(start)[which.reshape(-1)] + ROW * blocks.size
-    return RowModel(stack_shares(np.array(each)), row)
+    return RowModel(stack_shares(np.array(each)), row, int(_class_of(left.max())[0]) + 1)
 
 
 def _given(bits: int, size: int, ones: int) -> NDArray[np.int64]:
@@ -105,13 +107,13 @@ def encode(rows, checks, cut, model, patterns, out, offsets):  # type: ignore[no
     blocks = np.empty(len(cut.size), np.uint16)
     starts, sizes = np.empty(room, np.uint32), np.empty(room, np.uint32)
     words = np.empty(room, np.uint32)
-    seen = np.empty(CLASSES, np.int64)
+    seen = np.empty(model.classes, np.int64)
     place, first, model_row, rank = cut.place, cut.first, model.row, patterns.rank
     start, each = model.shares
     for edge in range(len(rows)):
         gather(rows[edge], place, blocks)
         seen[:] = 1
-        total, step = np.int64(CLASSES), np.uint64(0)
+        total, step = np.int64(len(seen)), np.uint64(0)
         for row in range(len(cut.first) - 1):
             left = np.int64(0)
             for block in range(first[row], first[row + 1]):
@@ -130,8 +132,8 @@ def encode(rows, checks, cut, model, patterns, out, offsets):  # type: ignore[no
                     break
                 word = blocks[np.uint64(block)]
                 ones = ones_of(np.uint64(word))
-                which = model_row[np.uint64(block)] + left * TABLE
-                push(starts, sizes, step, word, ones, which, start, each, rank)
+                which = model_row[np.uint64(block)] + left * TABLE + ones
+                push(starts, sizes, step, which, rank[np.uint64(word)], start, each)
                 step += np.uint64(1)
                 left -= ones
         end = emit(starts, sizes, np.int64(step), checks[edge], words, out, offsets[edge])
@@ -141,7 +143,7 @@ def encode(rows, checks, cut, model, patterns, out, offsets):  # type: ignore[no
 @njit(cache=True, error_model="numpy")
 def decode(data, offsets, checks, cut, model, patterns, rows):  # type: ignore[no-untyped-def]
     """Fill zeroed masks (words); return the first damaged row, or -1."""
-    seen = np.empty(CLASSES, np.int64)
+    seen = np.empty(model.classes, np.int64)
     first, bits_of, source, model_row = cut.first, cut.size, cut.source, model.row
     by_ones, ones_at = patterns.block, patterns.first
     start, each = model.shares
@@ -149,7 +151,7 @@ def decode(data, offsets, checks, cut, model, patterns, rows):  # type: ignore[n
         stop = offsets[edge + 1]
         state, at = begin(data, offsets[edge], stop)
         seen[:] = 1
-        total = np.int64(CLASSES)
+        total = np.int64(len(seen))
         for row in range(len(cut.first) - 1):
             target = ((np.int64(state & np.uint64(TOTAL - 1)) + 1) * total - 1) >> BITS
             kind, before = 0, np.int64(0)
@@ -182,6 +184,8 @@ def decode(data, offsets, checks, cut, model, patterns, rows):  # type: ignore[n
                 word, ones, begins, share = find(
                     slot, bits_of[block], which, start, each, ones_at, by_ones
                 )
+                if ones > left:
+                    return edge
                 state = advance(state, begins, share)
                 if state < np.uint64(LOW) and at + 4 <= stop:
                     state = refill(state, data, at)

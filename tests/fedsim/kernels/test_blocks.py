@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
+from fedsim.kernels.ans import PATTERNS
 from fedsim.kernels.bits import leading_zeros, ones_of, trailing_zeros
 from fedsim.kernels.blocks import (
+    SELECT,
     bytes_of,
     cut,
-    deposit,
-    extract,
     gather,
-    insert,
-    remove,
+    rank_among,
+    spread_over,
     words_of,
 )
 
@@ -21,13 +21,11 @@ words = st.integers(0, 2**16 - 1)
 
 
 @given(words, words)
-def test_bits_come_close_together_and_back(word: int, mask: int) -> None:
-    kept = [word >> bit & 1 for bit in range(16) if mask >> bit & 1]
-    close = extract(word & mask, mask)
-    assert close == sum(bit << place for place, bit in enumerate(kept))
-    assert deposit(close, mask) == word & mask
-    assert remove(word & ~mask, mask) == extract(word & ~mask, ~mask & 0xFFFF)
-    assert insert(remove(word & ~mask, mask), mask) == word & ~mask
+def test_bits_are_ranked_among_those_of_a_mask_and_come_back(word: int, mask: int) -> None:
+    places = [bit for bit in range(16) if mask >> bit & 1]
+    close = sum((word >> bit & 1) << index for index, bit in enumerate(places))
+    assert rank_among(word & mask, mask, PATTERNS.choose) == PATTERNS.rank[close]
+    assert spread_over(close, mask, SELECT) == word & mask
 
 
 @given(st.integers(1, 2**64 - 1))
