@@ -3,6 +3,7 @@
 # make lint    ruff and mypy only
 # make bench   benchmarks, each against a bound or a peer measured in the same run
 # make docs    build the documentation into docs/_build
+# make pictures  run the demo and put the README's pictures in docs/images
 # make clean   remove what the other targets made (runs/ and data/ stay)
 #
 # Each target makes .venv when it is not there; PYTHON is any Python from 3.11 on.
@@ -18,7 +19,7 @@ export FEDSIM_DATA
 export FLWR_TELEMETRY_ENABLED = 0
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs pictures clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -48,6 +49,10 @@ ifneq ($(wildcard $(FEDSIM_DATA)/ml-100k/u.data),)
 else
 	@echo "no MovieLens 100K in $(FEDSIM_DATA): get it with $(BIN)/fedsim data fetch ml-100k"
 endif
+
+pictures: demo
+	mkdir -p docs/images
+	cp runs/quickstart/compare/figures/pareto.png runs/quickstart/compare/figures/accuracy.png docs/images/
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
