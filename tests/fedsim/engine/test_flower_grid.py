@@ -209,7 +209,7 @@ def test_what_a_node_cannot_do_is_told_in_its_own_words(
     tmp_path: Path, nodes: dict[int, Path]
 ) -> None:
     nodes[7].touch()
-    with pytest.raises(StoreError, match=r"cannot write .*seven.* \(reply of node 7\)"):
+    with pytest.raises(StoreError, match=r"seven.*cannot be written: .* \(reply of node 7\)"):
         hold(SuperLink(nodes), **study(tmp_path / "tiny.toml", tiny("static")))
 
 
