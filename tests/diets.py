@@ -1,9 +1,10 @@
 """Diets like those of a trained generator, for tests and benchmarks of codecs.
 
-A position's score has a part all edges share, a part of the row and a low-rank part of the
-edge; each layer keeps its top tenth. Defaults match the densities of real diets: on the
-diets of the generator of Fu et al. a prior per position takes about 0.25 bits a parameter,
-and about 1,500 bits change from one interaction to the next.
+A position's score has a part all edges share, a part of its row and low-rank parts of the
+edge, one for positions and one for rows; each layer keeps its top tenth. The parts are
+weighed so that diets look like those of a DIET trained on MovieLens 100K: about half of the
+rows are empty, the ideal codes take 11,500 bits by rows and 13,000 by positions (there
+10,200 and 11,400), and 1,300 bits change from one interaction to the next (there 1,400).
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ def top_tenth(scores: NDArray[np.float32], layout: Layout) -> NDArray[np.uint8]:
 
 
 def consecutive_diets(
-    edges: int, layout: Layout = SASREC, *, seed: int = 0, step: float = 0.2
+    edges: int, layout: Layout = SASREC, *, seed: int = 0, step: float = 0.3
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the diets of edges, and those `step` of the personal part later."""
     model = np.random.default_rng(12345)
     shared = model.normal(size=layout.size) * 0.8
-    rows = np.repeat(model.normal(size=len(layout.row_lengths)) * 0.7, layout.row_lengths)
-    taste = model.normal(size=(16, layout.size)).astype(np.float32) * 0.2
+    rows = np.repeat(model.normal(size=len(layout.row_lengths)), layout.row_lengths)
+    taste = model.normal(size=(16, layout.size)).astype(np.float32) * 0.15
     row_taste = np.repeat(
-        model.normal(size=(16, len(layout.row_lengths))) * 0.1, layout.row_lengths, axis=1
+        model.normal(size=(16, len(layout.row_lengths))) * 0.3, layout.row_lengths, axis=1
     )
     rng = np.random.default_rng(seed)
     now = rng.normal(size=(edges, 16)).astype(np.float32)

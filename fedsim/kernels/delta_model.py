@@ -57,20 +57,18 @@ def parts(old, changed, first, sizes, level, choose, place, rank):  # type: igno
             held, change = np.int64(old[block]), np.int64(changed[block])
             busy, held_ones = np.int64(level[block, ones]), ones_of(np.uint64(held))
             zeros = sizes[block] - held_ones
-            if zeros:
-                model = (busy + min(risen, LAST_SEEN)) * TABLE + zeros * ROW
-                new = ones_of(np.uint64(change & ~held))
-                place[step] = model + new
-                rank[step] = rank_among(change & ~held, ~held, choose)
-                risen += new
-                step += np.uint64(1)
-            if held_ones:
-                model = (CONTEXTS + busy + min(fallen, LAST_SEEN)) * TABLE + held_ones * ROW
-                new = ones_of(np.uint64(change & held))
-                place[step] = model + new
-                rank[step] = rank_among(change & held, held, choose)
-                fallen += new
-                step += np.uint64(1)
+            # Both parts are always written and an empty one is passed over: whether a block
+            # holds ones is hard to foresee, so that branches would cost more.
+            new = ones_of(np.uint64(change & ~held))
+            place[step] = (busy + min(risen, LAST_SEEN)) * TABLE + zeros * ROW + new
+            rank[step] = rank_among(change & ~held, ~held, choose)
+            risen += new
+            step += np.uint64(zeros > 0)
+            new = ones_of(np.uint64(change & held))
+            place[step] = (CONTEXTS + busy + min(fallen, LAST_SEEN)) * TABLE + held_ones * ROW + new
+            rank[step] = rank_among(change & held, held, choose)
+            fallen += new
+            step += np.uint64(held_ones > 0)
     return np.int64(step)
 
 
@@ -101,7 +99,8 @@ def tally(
 @njit(cache=True, error_model="numpy")
 def _tally(rows, held, first, sizes, slots, level, choose, counts):  # type: ignore[no-untyped-def]
     old, changed = np.empty(len(sizes), np.uint16), np.empty(len(sizes), np.uint16)
-    place, rank = np.empty(2 * len(sizes), np.uint32), np.empty(2 * len(sizes), np.uint32)
+    room = 2 * len(sizes) + 1
+    place, rank = np.empty(room, np.uint32), np.empty(room, np.uint32)
     for edge in range(len(rows)):
         gather(held[edge], slots, old)
         gather(rows[edge] ^ held[edge], slots, changed)
@@ -114,7 +113,7 @@ def encode(rows, held, checks, cut, level, shares, patterns, out, offsets):  # t
     """Encode masks (words) against those held into `out`, filling the offsets of their ends."""
     first, bits, slots, choose = cut.first, cut.size, cut.place, patterns.choose
     start, each = shares
-    room = 2 * len(bits)
+    room = 2 * len(bits) + 1
     old, changed = np.empty(len(bits), np.uint16), np.empty(len(bits), np.uint16)
     place, rank = np.empty(room, np.uint32), np.empty(room, np.uint32)
     starts, sizes = np.empty(room, np.uint32), np.empty(room, np.uint32)

@@ -32,10 +32,10 @@ def test_a_change_is_smaller_than_the_diet_itself() -> None:
     changed = np.bitwise_count(HELD ^ DIETS).sum(axis=1).mean()
     assert 500 < changed < 2_200
     entropy = Entropy(EntropyConfig(), Column("mask", "mask", SASREC))
-    assert make().encode(DIETS, HELD).sizes.mean() < 0.5 * entropy.encode(DIETS).sizes.mean()
+    assert make().encode(DIETS, HELD).sizes.mean() < 0.7 * entropy.encode(DIETS).sizes.mean()
     entropy.fit(SAMPLE)
     sizes = fitted().encode(DIETS, HELD).sizes
-    assert sizes.mean() < 0.5 * entropy.encode(DIETS).sizes.mean()
+    assert sizes.mean() < 0.7 * entropy.encode(DIETS).sizes.mean()
 
 
 def test_an_unchanged_diet_is_nearly_free() -> None:
