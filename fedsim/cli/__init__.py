@@ -22,7 +22,8 @@ class _Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except FedsimError as error:
-            typer.echo(f"fedsim: {error}", err=True)
+            notes = getattr(error, "__notes__", ())
+            typer.echo(f"fedsim: {'; '.join([str(error), *notes])}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             typer.echo("fedsim: interrupted", err=True)

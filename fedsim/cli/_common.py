@@ -61,8 +61,8 @@ def changes(
 
 
 @contextmanager
-def display(quiet: bool) -> Iterator[Display]:
-    """Yield a display; Ctrl-C ends it and says how to go on.
+def display(quiet: bool, *, study: bool = False) -> Iterator[Display]:
+    """Yield a display; Ctrl-C ends it and says how to go on with the run, or the study.
 
     Raises
     ------
@@ -77,9 +77,9 @@ def display(quiet: bool) -> Iterator[Display]:
         yield shown
     except KeyboardInterrupt as error:
         shown.stop()
-        path = getattr(error, "path", shown.path)
-        way_on = f"; resume with: fedsim run --resume {path}" if path else ""
-        typer.echo(f"interrupted{way_on}", err=True)
+        path = None if study else getattr(error, "path", shown.path)
+        way_on = f"resume with: fedsim run --resume {path}" if path else "the same command goes on"
+        typer.echo(f"interrupted; {way_on}", err=True)
         raise typer.Exit(130) from error
     finally:
         shown.stop()

@@ -38,6 +38,6 @@ def compare(
 
     chosen = load_scenario(scenario, overrides or (), common.changes(rounds=rounds, edges=edges))
     names = [name.strip() for name in strategies.split(",") if name.strip()]
-    with common.display(quiet) as display:
+    with common.display(quiet, study=True) as display:
         runs = run_all(chosen, names, seeds=seeds, out=out, jobs=jobs, tell=display.note)
     common.tell(runs, as_json)

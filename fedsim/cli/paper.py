@@ -36,7 +36,7 @@ def paper(
     """
     from fedsim.papers import paper as run_table
 
-    with common.display(quiet) as display:
+    with common.display(quiet, study=True) as display:
         done = run_table(
             name, data=data, seeds=seeds, labels=only, out=out, jobs=jobs, tell=display.note
         )

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import fedsim.display
 from fedsim.cli import app
 from fedsim.engine.run import Run
+from fedsim.errors import StoreError
 
 VERBS = ("run", "compare", "report", "paper", "cost", "list", "doctor", "data fetch", "data stats")
 
@@ -113,6 +114,29 @@ def test_ctrl_c_says_how_to_go_on(
     assert found
     resumed = json.loads(succeed("run", "--resume", found[1], "--json"))
     assert Run(Path(resumed[0]["paths"][0])).rounds_done == 2
+
+
+def test_ctrl_c_in_a_study_says_how_to_go_on(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedsim.study.resume", stop)
+    arguments = ("compare", tiny_file, "--strategies", "static", "--jobs", 1, "--out", tmp_path)
+    assert fail(130, *arguments).endswith("interrupted; the same command goes on\n")
+
+
+def test_an_error_in_mid_run_says_how_to_go_on(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: fedsim.display.Display, round: int, metrics: Mapping[str, float]) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(fedsim.display.Display, "round", stop)
+    told = fail(1, "run", tiny_file, "--out", tmp_path, "--quiet")
+    assert told.startswith("fedsim: the disk is full; resume with: fedsim run --resume ")
+    assert told.count("\n") == 1
 
 
 def test_resume_refuses_another_scenario(tiny_file: Path, tmp_path: Path) -> None:
