@@ -121,7 +121,7 @@ def _only(
     return kept
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _ranks(scores, wanted, items, start, first, position):  # type: ignore[no-untyped-def]
     """Count the items above each target; ties other than the target's own count as above.
 
