@@ -12,6 +12,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 JOBS ?= auto
 BIN := .venv/bin
+RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
 # Data sets are looked for in data/, and in a sibling folder of the checkout.
 FEDSIM_DATA ?= $(firstword $(wildcard data ../shared/data) data)
@@ -22,10 +23,14 @@ export RAY_USAGE_STATS_ENABLED = 0
 .PHONY: demo test lint bench docs pictures clean
 .DEFAULT_GOAL := test
 
-$(STAMP): pyproject.toml constraints.txt
+$(RUNTIME): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("fedsim needs Python 3.11 or later, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(STAMP): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -40,11 +45,11 @@ test: lint
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -q -s -p no:xdist -p no:cacheprovider
 
-demo: $(STAMP)
+demo: $(RUNTIME)
 	$(BIN)/fedsim compare quickstart --strategies static,full_download,fedavg,diet,dieting,long_diet
 	$(BIN)/fedsim report runs/quickstart/compare
 ifneq ($(wildcard $(FEDSIM_DATA)/ml-100k/u.data),)
-	$(BIN)/fedsim compare ml100k --strategies static,diet,long_diet
+	$(BIN)/fedsim compare ml100k --strategies static,diet,long_diet --set train.epochs=6
 	$(BIN)/fedsim report runs/ml100k/compare
 else
 	@echo "no MovieLens 100K in $(FEDSIM_DATA): get it with $(BIN)/fedsim data fetch ml-100k"
