@@ -22,7 +22,7 @@ from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
 from fedsim.training.targets import windows
 from strategies._masked import MaskedLearner, frozen_weights, kept_scale
 
-TYPICAL = 1024
+TYPICAL = 512
 """At most so many edges' masks stand for all in a majority or a codec's prior."""
 
 
@@ -113,9 +113,18 @@ class MaskStrategy(EdgeCloudStrategy):
 
 
 def typical_masks(learner: MaskedLearner, streams: Streams) -> NDArray[np.uint8]:
-    """Return the masks of an even sample of edges at the end of their history."""
+    """Return the masks of an even sample of edges, at the end of history and one item before.
+
+    Two masks of an edge, one interaction apart, show a codec how answers change.
+    """
     count = min(len(streams), TYPICAL)
     if not count:
         return learner.masks(np.zeros((1, learner.upload_length), np.int64))
     edges = np.arange(count) * len(streams) // count
-    return learner.masks(windows(streams, edges, streams.lengths[edges], learner.upload_length))
+    ends = streams.lengths[edges]
+    return np.concatenate(
+        [
+            learner.masks(windows(streams, edges, np.maximum(end, 0), learner.upload_length))
+            for end in (ends, ends - 1)
+        ]
+    )
