@@ -25,10 +25,14 @@ from fedsim.edges.side import make_setting
 from fedsim.engine.base_grid import BaseGrid
 from fedsim.engine.directory import create_run_dir, read_scenario
 from fedsim.engine.flower_grid import FlowerGrid
-from fedsim.errors import ConfigError, FedsimError
+from fedsim.errors import ConfigError, FedsimError, RunError
+from fedsim.files import write_atomic
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig, from_run_config
 from fedsim.strategy import EdgeCloudStrategy
+
+PROVISION = "provision"
+"""File of a run directory that names what its edges were provisioned with."""
 
 TIMEOUT_S = 30 * 24 * 3600.0
 """How long a round may take; a lost worker is noticed by the grid, not by a clock."""
@@ -114,6 +118,7 @@ def hold(grid: Grid, run_dir: Path, display: Display) -> None:
         if done < 0:
             provision(scenario, population, kit, run_dir)
             done = 0
+        check_provision(run_dir, kit)
         desk = Desk(scenario, population, strategy, kit, run_dir, done, hosts, display.round)
         desk.answering.restore(done)
         strategy.attach(desk)
@@ -125,8 +130,12 @@ def hold(grid: Grid, run_dir: Path, display: Display) -> None:
 
 
 def provision(scenario: ScenarioConfig, population: Population, kit: Kit, run_dir: Path) -> None:
-    """Book round 0: what every edge is given once."""
+    """Book round 0: what every edge is given once.
+
+    Item embeddings are among it unless every round brings candidates of its own.
+    """
     shared = len(kit.parts["shared"])
+    some = scenario.evaluation.candidates > 0
 
     def edges() -> Iterator[pa.RecordBatch]:
         for batch in population.edges_table():
@@ -148,11 +157,29 @@ def provision(scenario: ScenarioConfig, population: Population, kit: Kit, run_di
                     round=0,
                     edge=batch["edge"],
                     channel=c,
-                    answered=True,
                     downlink_bytes=size,
                     stored_bytes=size,
-                    candidate_bytes=len(kit.parts[f"candidates.{c}"]),
+                    candidate_bytes=0 if some else len(kit.parts[f"candidates.{c}"]),
                 )
 
+    write_atomic(run_dir / PROVISION, kit.name + "\n")
     ledger.write_edges(run_dir, edges())
     ledger.commit_round(run_dir, 0, rows())
+
+
+def check_provision(run_dir: Path, kit: Kit) -> None:
+    """Refuse to go on with another network than the edges were provisioned with.
+
+    Raises
+    ------
+    RunError
+        What was trained now is not what was trained when the run began.
+    """
+    file = run_dir / PROVISION
+    began = file.read_text().strip() if file.exists() else "none"
+    if began != kit.name:
+        raise RunError(
+            f"{run_dir} began with {began}, but training gives {kit.name} now: the code, torch "
+            "or the machine has changed and the training cache is gone; restore the cache or "
+            "start the run anew"
+        )

@@ -96,6 +96,10 @@ class EdgeHalf:
         """
         raise NotImplementedError(f"{type(self).__name__} does not train on the edge")
 
+    def examples(self, known: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return how many examples edges train on that know so many items, float64 (B)."""
+        return np.maximum(known - 1, 0).astype(np.float64)
+
 
 class EdgeCloudStrategy(Strategy, Plugin):
     """The cloud half of a strategy, made as ``cls(config, setting)``.

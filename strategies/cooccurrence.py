@@ -36,7 +36,7 @@ class CooccurrenceEdge(EdgeHalf):
     """Adds up the table's rows of the window's items."""
 
     def scores(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
-        table = self.provision.candidates[channel]
+        table = self.provision.channels[channel]
         starts, items, values = table["starts"], table["follows"], table["values"]
         flat = windows.reshape(-1, windows.shape[-1])
         out = np.zeros((len(flat), len(starts) - 1), np.float32)
@@ -61,7 +61,7 @@ class Cooccurrence(EdgeCloudStrategy):
         ]
 
     def provision(self) -> Provision:
-        return Provision(channels=tuple({} for _ in self._tables), candidates=tuple(self._tables))
+        return Provision(channels=tuple(self._tables), candidates=tuple({} for _ in self._tables))
 
 
 def follow_table(streams: Streams, num_items: int, reach: int) -> Arrays:

@@ -85,6 +85,11 @@ class FedAvgEdge(DenseEdge):
                 out[part] = self._train(channel, out[part], own, edges[part], ends[part])
         return {"weights": out}
 
+    def examples(self, known: NDArray[np.int64]) -> NDArray[np.float64]:
+        most = self.config.steps * self.config.batch
+        trained: NDArray[np.float64] = np.minimum(super().examples(known), most)
+        return trained
+
     def _train(
         self,
         channel: int,

@@ -26,7 +26,7 @@ class PopularityEdge(EdgeHalf):
     """Ranks by the counts it was provisioned with."""
 
     def scores(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
-        counts = torch.from_numpy(self.provision.candidates[channel]["counts"])
+        counts = torch.from_numpy(self.provision.channels[channel]["counts"])
         return counts.expand(*windows.shape[:2], len(counts))
 
     def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
@@ -48,6 +48,6 @@ class Popularity(EdgeCloudStrategy):
 
     def provision(self) -> Provision:
         return Provision(
-            channels=tuple({} for _ in self._counts),
-            candidates=tuple({"counts": counts} for counts in self._counts),
+            channels=tuple({"counts": counts} for counts in self._counts),
+            candidates=tuple({} for _ in self._counts),
         )

@@ -52,7 +52,8 @@ class Answering:
         out: Named = {}
         for c in range(len(self.columns)):
             out |= {name: sent[name] for name in (f"{c}.requested", f"{c}.uplink")}
-            out |= self._channel(c, round, sent, tokens, mirror)
+            out[f"{c}.refused"] = sent[f"{c}.refused"].copy()
+            out |= self._channel(c, round, sent, tokens, mirror, out[f"{c}.refused"])
         if mirror is not None:
             mirror.save(round)
             mirror.drop_before(round - 1)
@@ -65,6 +66,7 @@ class Answering:
         sent: Named,
         tokens: NDArray[np.float64],
         mirror: CellStore | None,
+        refused: NDArray[np.bool_],
     ) -> Named:
         edges = np.asarray(sent[f"{channel}.edges"], np.int64)
         columns = self.columns[channel]
@@ -80,6 +82,7 @@ class Answering:
             rows = spread(rows, len(edges))
         records = seal(columns, rows, held)
         paid = spend(tokens, edges, np.broadcast_to(records.sizes, len(edges)))
+        refused[edges[~paid]] = True
         if mirror is not None:
             kept = {name: row[paid] for name, row in rows.items()}
             mirror.put(channel, edges[paid], seal(self.at_rest[channel], kept))

@@ -6,6 +6,8 @@ another edge's, and the majority's. What travels for this is measured, not booke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,23 +33,37 @@ def sampled_cells(scenario: ScenarioConfig, population: Population) -> frozenset
     return frozenset(int(cell) for cell in order[:wanted])
 
 
-def sample_of(scenario: ScenarioConfig, cells: int, count: int) -> NDArray[np.int64]:
-    """Return positions in a sampled cell, evenly spread over its edges."""
-    share = min(-(-scenario.controls.edges // max(cells, 1)), count)
+def sample_of(scenario: ScenarioConfig, edges: int, count: int) -> NDArray[np.int64]:
+    """Return positions in a cell of `count` edges, evenly spread.
+
+    `edges` is how many all sampled cells have together; each gives its share.
+    """
+    share = min(-(-scenario.controls.edges * count // edges), count)
     return np.unique(np.linspace(0, count - 1, share).astype(np.int64))
 
 
 def answers(
-    scenario: ScenarioConfig, strategy: EdgeCloudStrategy, round: int, sent: Named
-) -> Named:
-    """Return the control rows of a sampled cell, ``C.control.KIND.COLUMN`` for ``C.sample``."""
-    out: Named = {}
-    wanted = -(-scenario.controls.edges // scenario.population.cell_size)
-    sample = sample_of(scenario, wanted, len(sent["names"]))
+    scenario: ScenarioConfig, strategy: EdgeCloudStrategy, round: int, sent: Mapping[int, Named]
+) -> dict[int, Named]:
+    """Return each sampled cell's control rows, ``C.control.KIND.COLUMN`` for ``C.sample``.
+
+    `sent` is what the sampled cells uploaded. Another's answer and the majority's are those
+    of the whole sample, whatever the cells.
+    """
+    edges = sum(len(arrays["names"]) for arrays in sent.values())
+    samples = {
+        cell: sample_of(scenario, edges, len(arrays["names"])) for cell, arrays in sent.items()
+    }
+    out: dict[int, Named] = {cell: {} for cell in sent}
     for c in range(len(strategy.setting.channels)):
-        out[f"{c}.sample"] = sample
-        for kind, rows in _kinds(scenario, strategy, c, round, sent, sample).items():
-            out |= {f"{c}.control.{kind}.{name}": row for name, row in rows.items()}
+        for kind, rows in _kinds(scenario, strategy, c, round, sent, samples).items():
+            start = 0
+            for cell, sample in samples.items():
+                part = slice(start, start := start + len(sample))
+                out[cell][f"{c}.sample"] = sample
+                for name, values in rows.items():
+                    own = values if len(values) == 1 else values[part]
+                    out[cell][f"{c}.control.{kind}.{name}"] = own
     return out
 
 
@@ -56,19 +72,30 @@ def _kinds(
     strategy: EdgeCloudStrategy,
     channel: int,
     round: int,
-    sent: Named,
-    sample: NDArray[np.int64],
+    sent: Mapping[int, Named],
+    samples: Mapping[int, NDArray[np.int64]],
 ) -> dict[str, Arrays]:
-    names = sent["names"][sample]
+    """Return for every kind the rows of the whole sample, cell after cell."""
 
     def at(lag: int) -> Arrays:
-        windows = sent[f"{channel}.lag{lag}"][sample]
-        return strategy.answer(channel, Uploads(names, windows), round)
+        parts = [
+            strategy.answer(
+                channel,
+                Uploads(sent[cell]["names"][sample], sent[cell][f"{channel}.lag{lag}"][sample]),
+                round,
+            )
+            for cell, sample in samples.items()
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     own = at(0)
     kinds: dict[str, Arrays] = {"own": own}
     kinds |= {f"lag{lag}": at(lag) for lag in scenario.controls.lags}
-    if len(sample) > 1:
-        kinds["other"] = {name: np.roll(row, 1, axis=0) for name, row in own.items()}
+    count = sum(map(len, samples.values()))
+    if count > 1:
+        order = rng.generator(scenario.seed, "other", round=round).permutation(count)
+        whose = np.empty(count, np.int64)
+        whose[order] = np.roll(order, 1)
+        kinds["other"] = {name: values[whose] for name, values in own.items()}
     kinds["majority"] = strategy.majority(channel, own)
     return kinds

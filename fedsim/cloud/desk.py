@@ -15,7 +15,7 @@ import pyarrow as pa
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 
 from fedsim import ledger
-from fedsim.arrays import config_of, pack, to_batch, unpack
+from fedsim.arrays import Named, config_of, pack, to_batch, unpack
 from fedsim.cloud import controls
 from fedsim.cloud.answering import Answering
 from fedsim.cloud.federated import mean_updates
@@ -108,12 +108,13 @@ class Desk:
     def answers(self, server_round: int) -> Iterator[Message]:
         """Yield every cell's answers, made when the grid asks for the next message."""
         round = self.round(server_round)
-        due = controls.due(self.scenario, self.strategy, round)
+        measured: Mapping[int, Named] = {}
+        if controls.due(self.scenario, self.strategy, round):
+            sent = {cell: self.spool.get(cell) for cell in sorted(self.sampled)}
+            measured = controls.answers(self.scenario, self.strategy, round, sent)
         for cell, node in enumerate(self.hosts):
-            uploaded = self.spool.get(cell)
-            arrays = self.answering.answer(cell, round, uploaded)
-            if due and cell in self.sampled:
-                arrays |= controls.answers(self.scenario, self.strategy, round, uploaded)
+            arrays = self.answering.answer(cell, round, self.spool.get(cell))
+            arrays |= measured.get(cell, {})
             content = RecordDict(
                 {"config": ConfigRecord(self._config(cell, round)), "arrays": pack(arrays)}
             )

@@ -57,8 +57,9 @@ class CellRound:
 
         For each channel C: ``C.requested`` bool (B); ``C.edges`` the positions that upload,
         with their records ``C.buffer`` and ``C.offsets``; ``C.uplink`` int64 (B) bytes
-        booked. With `lags`, also every edge's older windows ``C.lagN`` for the controls,
-        which are measured, not sent. ``tokens`` is what is left of the budgets.
+        booked; ``C.refused`` bool (B) who could not pay. With `lags`, also every edge's
+        older windows ``C.lagN`` for the controls, which are measured, not sent. ``tokens``
+        is what is left of the budgets.
         """
         out: Named = {}
         for c in range(self.channels):
@@ -100,7 +101,7 @@ class CellRound:
         records = encode_items(windows[edges], num_items, self.cell.edges[edges])
         paid = spend(self.tokens, edges, records.sizes)
         sent = records.take(np.flatnonzero(paid))
-        return self._sent(channel, edges[paid], records.sizes[paid]) | {
+        return self._sent(channel, edges, records.sizes, paid) | {
             f"{channel}.buffer": sent.buffer,
             f"{channel}.offsets": sent.offsets,
         }
@@ -115,18 +116,29 @@ class CellRound:
         records = seal(columns, new)
         paid = spend(self.tokens, edges, records.sizes)
         decoded = open_records(columns, records.take(np.flatnonzero(paid)))
-        examples = streams.cuts[edges[paid], self.round - 1].astype(np.float64)
-        out = self._sent(channel, edges[paid], records.sizes[paid])
+        examples = self.side.half.examples(streams.cuts[edges[paid], self.round - 1])
+        out = self._sent(channel, edges, records.sizes, paid)
         out[f"{channel}.examples"] = np.asarray([examples.sum()])
         for name, values in decoded.items():
             mean = np.average(values, axis=0, weights=examples) if paid.any() else values.sum(0)
             out[f"{channel}.mean.{name}"] = mean.astype(np.float32)
         return out
 
-    def _sent(self, channel: int, edges: NDArray[np.int64], sizes: NDArray[np.int64]) -> Named:
-        uplink = np.zeros(self.count, np.int64)
-        uplink[edges] = sizes
-        return {f"{channel}.edges": edges, f"{channel}.uplink": uplink}
+    def _sent(
+        self,
+        channel: int,
+        edges: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        paid: NDArray[np.bool_],
+    ) -> Named:
+        uplink, refused = np.zeros(self.count, np.int64), np.zeros(self.count, np.bool_)
+        uplink[edges[paid]] = sizes[paid]
+        refused[edges[~paid]] = True
+        return {
+            f"{channel}.edges": edges[paid],
+            f"{channel}.uplink": uplink,
+            f"{channel}.refused": refused,
+        }
 
     def _held(self, channel: int, edges: NDArray[np.int64]) -> Arrays:
         columns = self.side.store_columns[channel]
@@ -138,13 +150,14 @@ class CellRound:
         """Apply the answers, rank the round's items, keep the state; return both tables.
 
         `message` names for each channel C the edges answered ``C.answered``, the record of
-        each (or one for all) in ``C.buffer`` / ``C.offsets``, and echoes ``C.requested``
-        and ``C.uplink``; control rows are ``C.control.KIND.COLUMN`` for edges ``C.sample``.
+        each (or one for all) in ``C.buffer`` / ``C.offsets``, and echoes ``C.requested``,
+        ``C.uplink`` and ``C.refused``; control rows are ``C.control.KIND.COLUMN`` for edges
+        ``C.sample``.
         """
         ledger, controls = [], []
         for c in range(self.channels):
             downlink = self._apply(c, message)
-            self._note_request(c, np.asarray(message[f"{c}.requested"], np.bool_))
+            self._note_request(c, message[f"{c}.requested"] & ~message[f"{c}.refused"])
             ledger.append(self._test(c, message, downlink))
             controls += self._controls(c, message)
         self.state["tokens"] = self.tokens
@@ -203,7 +216,7 @@ class CellRound:
             drift_score=self.cell.drift_score(channel, self.round),
             requested=requested,
             answered=answered,
-            refused=requested & ~answered,
+            refused=message[f"{channel}.refused"],
             stale_rounds=self.round - self.state[f"{channel}.answered_round"],
             uplink_bytes=uplink,
             downlink_bytes=downlink,

@@ -77,7 +77,7 @@ def test_a_tight_budget_is_kept_and_said(name: str, tmp_path: Path) -> None:
     later = done.ledger[done.ledger["round"] > 0]
     spent = later.groupby("edge")[["uplink_bytes", "downlink_bytes"]].sum().sum(axis=1)
     assert (spent <= 40.0 * 3).all()
-    assert (later.refused == (later.requested & ~later.answered)).all()
+    assert not (later.refused & (later.answered | ~later.requested)).any()
 
 
 def test_answers_do_not_depend_on_who_else_asks(name: str, tmp_path: Path) -> None:

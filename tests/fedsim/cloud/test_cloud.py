@@ -12,6 +12,7 @@ from fedsim.cloud import controls
 from fedsim.cloud.federated import mean_updates
 from fedsim.cloud.spool import Spool
 from fedsim.codecs.base import Column
+from fedsim.engine.run import run
 from fedsim.layout import Layer, Layout
 from fedsim.population import Population
 from tests.studies import tiny
@@ -58,5 +59,17 @@ def test_controls_sample_as_many_edges_as_asked() -> None:
     scenario = tiny("diet", **{"controls.edges": 15})
     cells = controls.sampled_cells(scenario, Population(scenario))
     assert len(cells) == 2
-    assert len(controls.sample_of(scenario, 2, 10)) == 8
-    assert controls.sample_of(scenario, 2, 10).tolist()[0] == 0
+    assert len(controls.sample_of(scenario, 20, 10)) == 8
+    assert controls.sample_of(scenario, 20, 10).tolist()[0] == 0
+    everybody = tiny("diet", **{"controls.edges": 24})
+    assert [len(controls.sample_of(everybody, 24, count)) for count in (10, 10, 4)] == [10, 10, 4]
+
+
+def test_controls_do_not_depend_on_how_edges_are_dealt_to_cells(tmp_path: Path) -> None:
+    sums = []
+    for size in (1, 24):
+        scenario = tiny("diet", **{"controls.edges": 24, "population.cell_size": size})
+        found = run(scenario, out=tmp_path / str(size)).controls
+        assert set(found.kind) == {"own", "lag1", "lag5", "other", "majority"}
+        sums.append(found.groupby(["round", "kind"])[["targets", "hit_10"]].sum())
+    assert sums[0].equals(sums[1])

@@ -63,9 +63,39 @@ def test_a_bucket_pays_when_it_is_full_enough(tmp_path: Path) -> None:
     budget = {"budget.bytes_per_round": 2600.0, "budget.burst_bytes": 5200.0}
     ledger = run(tiny("diet", rounds=4, **budget), out=tmp_path).ledger
     by_round = ledger.groupby("round")[["answered", "refused", "stale_rounds"]].max()
-    assert by_round.answered.tolist() == [True, False, True, False, True]
+    assert by_round.answered.tolist() == [False, False, True, False, True]
     assert by_round.refused.tolist() == [False, True, False, True, False]
     assert by_round.stale_rounds.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_an_edge_whose_request_was_refused_asks_again(tmp_path: Path) -> None:
+    changes = {"request": {"name": "every_k", "k": 6}, "budget.bytes_per_round": 2000.0}
+    by_round = run(tiny("diet", rounds=4, **changes), out=tmp_path).ledger.groupby("round")
+    assert by_round.requested.max().tolist() == [False, True, True, True, False]
+    assert by_round.answered.max().tolist() == [False, False, False, True, False]
+
+
+def test_edges_that_cannot_train_are_not_refused(tmp_path: Path) -> None:
+    ledger = run(tiny("fedavg", **{"data.length": 4}), out=tmp_path).ledger
+    assert not ledger.refused.any()
+    assert ledger.answered.any()
+
+
+def test_candidates_are_paid_by_the_round_and_not_in_advance(tmp_path: Path) -> None:
+    ledger = run(tiny("static", **{"evaluation.candidates": 20}), out=tmp_path).ledger
+    paid = ledger.groupby("round").candidate_bytes.max().tolist()
+    assert paid == [0] + [20 * (4 + 4 * 64)] * 3
+
+
+def test_another_provision_than_the_run_began_with_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Interrupted) as stopped:
+        run(tiny("static"), out=tmp_path, display=StopAfter(1))
+    began = stopped.value.path / "provision"
+    began.write_text("provision-00000000\n")
+    with pytest.raises(RunError, match=r"began with provision-00000000, but training gives"):
+        resume(stopped.value.path)
 
 
 def test_killed_mid_round_a_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
