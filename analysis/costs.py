@@ -12,7 +12,8 @@ def costs(runs: Runs) -> dict[str, dict[str, float]]:
     ``provision_bytes`` (round 0, the shared part included), ``embedding_bytes`` (item
     embeddings, all rounds), ``stored_bytes`` (after the last round, the shared part once).
     ``macs`` of one inference; ``answer_bytes`` and ``answer_paper_bits`` of one answer;
-    ``answered`` and ``refused`` as shares of the requests; median ``latency_ms``.
+    ``answered`` and ``refused`` as shares of the requests (rounds from 1: nobody asks for the
+    provision); median ``latency_ms``.
     """
     frame = runs.query("""
         with sizes as (
@@ -29,8 +30,9 @@ def costs(runs: Runs) -> dict[str, dict[str, float]]:
                    avg(macs) filter (round > 0) as macs,
                    avg(downlink_bytes) filter (answered and round > 0) as answer,
                    avg(paper_bits) filter (answered and round > 0) as bits,
-                   sum(requested::int) as requested, sum(answered::int) as answered,
-                   sum(refused::int) as refused,
+                   sum(requested::int) filter (round > 0) as requested,
+                   sum(answered::int) filter (round > 0) as answered,
+                   sum(refused::int) filter (round > 0) as refused,
                    median(latency_ms) filter (round > 0) as latency
             from ledger join ends using (run) group by run)
         select label, avg(up / n / last) as up_bytes, avg(sums.down / n / last) as down_bytes,
