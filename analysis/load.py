@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from analysis.labels import distinct_labels
 from fedsim import ledger
-from fedsim.errors import RunError
+from fedsim.errors import RunError, StoreError
 
 
 @runtime_checkable
@@ -146,7 +146,7 @@ def load(source: Source) -> Runs:
     RunError
         No run is named, or a directory is no run directory.
     StoreError
-        A round is missing or a file cannot be read.
+        A round or ``edges.parquet`` is missing, or a file cannot be read.
     """
     if isinstance(source, Runs):
         return source
@@ -161,7 +161,7 @@ def load(source: Source) -> Runs:
     tables = {
         "ledger": [ledger.round_files(f, last=info.last_round) for f, info in pairs],
         "controls": [_controls(f, info) for f, info in pairs],
-        "edges": [[folder / "edges.parquet"] for folder in folders],
+        "edges": [_edges(folder) for folder in folders],
     }
     return Runs(infos, tables)
 
@@ -197,6 +197,16 @@ def _info(folder: Path) -> RunInfo:
 def _controls(folder: Path, info: RunInfo) -> Any:
     files = ledger.round_files(folder, "controls", info.last_round)
     return files or ledger.controls_schema(info.ks).empty_table().to_pandas()
+
+
+def _edges(folder: Path) -> list[Path]:
+    file = folder / "edges.parquet"
+    if not file.is_file():
+        raise StoreError(
+            f"'{folder}' has no edges.parquet, the table of its edges; restore that file, "
+            "or run the scenario anew"
+        )
+    return [file]
 
 
 def _from_frame(frame: pd.DataFrame) -> Runs:

@@ -99,6 +99,13 @@ def test_what_is_no_finished_run_is_an_error(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_a_run_without_its_edges_is_an_error(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, SMALL, "diet")
+    (folder / "edges.parquet").unlink()
+    with pytest.raises(StoreError, match=r"'.*diet-run-0' has no edges.parquet.*; restore that"):
+        load(folder)
+
+
 def test_a_damaged_run_is_an_error(tmp_path: Path) -> None:
     folder = make_run(tmp_path, SMALL, "diet")
     (folder / "ledger" / "round-00001.parquet").write_bytes(b"PAR1")
