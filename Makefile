@@ -14,7 +14,8 @@ JOBS ?= auto
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
-# Data sets are looked for in data/, and in a sibling folder of the checkout.
+# Data sets are looked for in data/; without one, in a folder beside the checkout, so that several
+# checkouts can share one copy.
 FEDSIM_DATA ?= $(firstword $(wildcard data ../shared/data) data)
 export FEDSIM_DATA
 export FLWR_TELEMETRY_ENABLED = 0

@@ -2,7 +2,9 @@
 
 Runs DIET over five rounds on two Ray workers, each size in a process of its own, and prints
 seconds per edge and the peak of the proportional memory of all its processes together.
-Training is done before and cached, so that only rounds are compared.
+Only rounds are timed: from the ledger's file of round 0 to that of the last. Each size trains
+for itself before that, on 512 edges (population.fit_edges) however many there are, so that the
+time of training does not grow with the population. A small run first fills numba's caches.
 """
 
 from __future__ import annotations
