@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fedsim import rng
+from fedsim.errors import RunError
 from fedsim.population import ChannelStreams
 from fedsim.scenario import EvaluationConfig
 from fedsim.setting import Arrays
@@ -57,6 +58,11 @@ def rank_targets(
     position in `streams`; `candidates` (owners, n) restricts the ranking to these items and
     the target. A target that is itself excluded (a repeat, when seen items are left out)
     ranks last.
+
+    Raises
+    ------
+    RunError
+        A score that is ranked is not a number.
     """
     ranks = np.empty(len(targets.owner), np.int64)
     for part, owner, windows, slot in _groups(half, streams, targets, edges):
@@ -68,6 +74,7 @@ def rank_targets(
             scores = _only(scores, candidates[targets.owner[part]], wanted)
         first = _first_excluded(position, config.exclude, half.backbone.window)
         ranks[part] = _ranks(scores, wanted, streams.items, streams.offsets[where], first, position)
+        _check_numbers(ranks[part], channel, where)
     return ranks
 
 
@@ -121,12 +128,21 @@ def _only(
     return kept
 
 
+def _check_numbers(ranks: NDArray[np.int64], channel: int, where: NDArray[np.int64]) -> None:
+    if (ranks < 0).any():
+        edge = int(where[np.argmax(ranks < 0)])
+        raise RunError(
+            f"channel {channel}: scores of the edge at position {edge} of its cell are not "
+            "numbers: the weights it ranks with diverged; lower strategy.lr or train.lr"
+        )
+
+
 @njit(cache=True)
 def _ranks(scores, wanted, items, start, first, position):  # type: ignore[no-untyped-def]
     """Count the items above each target; ties other than the target's own count as above.
 
     Padding and the stream's items ``first..position - 1`` are out of the ranking; scores
-    are overwritten.
+    are overwritten. The rank is -1 where a score that is left is not a number.
     """
     ranks = np.empty(len(wanted), np.int64)
     for row in range(len(wanted)):
@@ -135,8 +151,9 @@ def _ranks(scores, wanted, items, start, first, position):  # type: ignore[no-un
         for j in range(start[row] + first[row], start[row] + position[row]):
             line[items[j]] = -np.inf
         mine = line[wanted[row]]
-        above = 0
+        above = below = 0
         for item in range(1, len(line)):
             above += line[item] >= mine
-        ranks[row] = above - 1
+            below += line[item] < mine
+        ranks[row] = above - 1 if above + below == len(line) - 1 else -1
     return ranks

@@ -21,6 +21,7 @@ from torch import Tensor
 from fedsim import rng
 from fedsim.data.base import Streams
 from fedsim.display import progress
+from fedsim.errors import RunError
 from fedsim.scenario import TrainConfig
 from fedsim.training.exclusion import Exclude, leave_out, ranks
 from fedsim.training.learner import Learner
@@ -95,13 +96,18 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, targets: Targets) -> tuple[float, float]:
-        """Return NDCG@10 and Hit@10, every target with a mask of its own."""
+        """Return NDCG@10 and Hit@10, every target with a mask of its own.
+
+        Both are nan without targets, and where a target's logits are not numbers.
+        """
         found = []
         for start in range(0, len(targets), VALIDATION_BATCH):
             edge = targets.edge[start : start + VALIDATION_BATCH]
             position = targets.position[start : start + VALIDATION_BATCH]
             queries = self._queries(edge[:, None], position[:, None], None)[:, 0]
             logits = self._logits(queries, edge, position, None)
+            if logits.isnan().any():
+                return math.nan, math.nan
             answers = items_at(self.streams, edge, position)
             found.append(ranks(logits, torch.from_numpy(answers - 1)))
         if not found:
@@ -159,6 +165,11 @@ def train(
     -------
     tuple
         What each epoch gave.
+
+    Raises
+    ------
+    RunError
+        Training diverged: an epoch's loss or validation is not a finite number.
     """
     targets, validation = split(streams)
     order = rng.generator(seed, f"{purpose}/order")
@@ -179,6 +190,7 @@ def train(
                 bar()
             history.append(Epoch(float(np.mean(losses)), *trainer.validate(validation)))
             log.info("%s epoch %d: %s", purpose, epoch + 1, history[-1])
+            _check_finite(history, config, purpose, validated=len(validation) > 0)
             if not history[-1].ndcg <= best:
                 best, best_state, waited = history[-1].ndcg, _copy(learner), 0
             elif (waited := waited + 1) >= config.patience:
@@ -205,6 +217,20 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _check_finite(
+    history: list[Epoch], config: TrainConfig, purpose: str, *, validated: bool
+) -> None:
+    last = history[-1]
+    wrong = None if math.isfinite(last.loss) else f"a loss of {last.loss}"
+    if wrong is None and validated and not math.isfinite(last.ndcg):
+        wrong = f"a validation NDCG@{VALIDATION_K} of {last.ndcg}"
+    if wrong:
+        raise RunError(
+            f"training '{purpose}' diverged: epoch {len(history)} gave {wrong}; lower "
+            f"train.lr, which is {config.lr:g}"
+        )
 
 
 def _copy(learner: Learner) -> dict[str, Tensor]:

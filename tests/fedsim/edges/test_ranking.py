@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
+from fedsim.errors import RunError
 from fedsim.population import ChannelStreams
 from fedsim.scenario import EvaluationConfig
 from fedsim.strategy import EdgeHalf
@@ -103,3 +104,37 @@ def test_candidates_limit_who_can_be_above(streams: ChannelStreams) -> None:
     same = rank_targets(half, 0, {"row": rows}, streams, targets, np.arange(4), config, everything)
     assert ranks.max() <= 5
     assert same.tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("item", [None, 1])
+@pytest.mark.parametrize("exclude", ["none", "window"])
+def test_scores_that_are_not_numbers_are_no_perfect_model(
+    streams: ChannelStreams, exclude: Any, item: int | None
+) -> None:
+    """Of one edge: all its scores, or one item's."""
+
+    class Diverged(LastItem):
+        def scores(self, *args: Any) -> torch.Tensor:
+            scores = super().scores(*args)
+            rows = torch.from_numpy(args[1]["row"])[:, 0] == 3.0
+            scores[rows, :, slice(None) if item is None else item] = torch.nan
+            return scores
+
+    targets = Targets(*streams.targets(1))
+    rows = {"row": np.array([[0.0], [1.0], [2.0], [3.0]])}
+    half, config = cast(EdgeHalf, Diverged()), EvaluationConfig(exclude=exclude)
+    with pytest.raises(RunError, match=r"edge at position 3 .* not numbers.*lower strategy\.lr"):
+        rank_targets(half, 0, rows, streams, targets, np.arange(4), config)
+
+
+def test_a_score_that_is_not_ranked_may_be_anything(streams: ChannelStreams) -> None:
+    class NoPadding(LastItem):
+        def scores(self, *args: Any) -> torch.Tensor:
+            scores = super().scores(*args)
+            scores[..., 0] = torch.nan
+            return scores
+
+    targets, rows = Targets(*streams.targets(1)), {"row": np.zeros((1, 1))}
+    args = (0, rows, streams, targets, np.arange(4), EvaluationConfig())
+    found = rank_targets(cast(EdgeHalf, NoPadding()), *args)
+    assert found.tolist() == rank_targets(cast(EdgeHalf, LastItem()), *args).tolist()

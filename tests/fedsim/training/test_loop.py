@@ -8,6 +8,7 @@ import torch
 
 from fedsim import rng
 from fedsim.data.base import Streams
+from fedsim.errors import RunError
 from fedsim.models.sasrec import SASRec, SASRecConfig
 from fedsim.scenario import TrainConfig
 from fedsim.training.cache import checksum
@@ -113,3 +114,18 @@ def test_the_thread_count_is_given_back() -> None:
     after = torch.get_num_threads()
     torch.set_num_threads(before)
     assert (inside, after) == (1, 2)
+
+
+def test_a_loss_that_is_not_finite_stops_training() -> None:
+    with pytest.raises(RunError, match=r"'test' diverged: epoch 1 gave a loss of nan; lower train"):
+        trained(TrainConfig(epochs=3, batch=32, lr=1e38))
+
+
+def test_validation_that_is_not_a_number_stops_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(self: Trainer, *args: object) -> float:
+        self.learner.items.data[7] = torch.nan
+        return 1.0
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(RunError, match=r"epoch 1 gave a validation NDCG@10 of nan; .* is 0\.5"):
+        trained(TrainConfig(epochs=3, batch=32, lr=0.5))
