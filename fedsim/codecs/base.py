@@ -58,6 +58,10 @@ class RowError(WireError):
         self.row = row
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[RowError], tuple[int, str]]:
+        """Pickle by what it was made of, so that it comes whole out of a worker process."""
+        return type(self), (self.row, self.reason)
+
 
 class Codec(Plugin):
     """Turns the rows of one column into bytes and back; made as ``Codec(config, column)``.
