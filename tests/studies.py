@@ -18,7 +18,7 @@ def tiny(strategy: str | dict[str, Any] = "static", **changes: object) -> Scenar
         "population": {"edges": 24, "cell_size": 10},
         "data": {"name": "synthetic", "items": 60, "topics": 4, "length": 24},
         "stream": {"history": 0.5},
-        "train": {"epochs": 1, "batch": 64},
+        "train": {"epochs": 2, "batch": 64},
         "controls": {"every": 2, "edges": 8},
         "strategy": strategy,
     }
