@@ -12,8 +12,10 @@ class Budget:
     """How many bytes edges may spend; `tokens` are float64 (B), inf without a budget."""
 
     def __init__(self, config: BudgetConfig) -> None:
-        self.rate = np.inf if config.bytes_per_round is None else config.bytes_per_round
-        self.burst = 4 * self.rate if config.burst_bytes is None else config.burst_bytes
+        self.rate = self.burst = np.inf
+        if config.bytes_per_round is not None:
+            self.rate = config.bytes_per_round
+            self.burst = config.burst_bytes or 4 * self.rate
 
     def start(self, edges: int) -> NDArray[np.float64]:
         """Return empty buckets."""
@@ -21,7 +23,7 @@ class Budget:
 
     def earn(self, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the buckets at the start of a round; what is over the burst is lost."""
-        return np.minimum(tokens + self.rate, max(self.burst, self.rate))
+        return np.minimum(tokens + self.rate, self.burst)
 
 
 def spend(

@@ -14,7 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -91,7 +98,17 @@ class BudgetConfig(Section):
     bytes_per_round: Annotated[float, Field(gt=0)] | None = None
     """Bytes (up and down) an edge earns each round; no limit when unset."""
     burst_bytes: Annotated[float, Field(gt=0)] | None = None
-    """Most it can save up; four rounds' worth when unset."""
+    """Most it can save up, at least one round's worth; four rounds' when unset."""
+
+    @model_validator(mode="after")
+    def _room_for_a_round(self) -> BudgetConfig:
+        rate, burst = self.bytes_per_round, self.burst_bytes
+        if rate is not None and burst is not None and burst < rate:
+            raise ValueError(
+                f"burst_bytes = {burst:g} is less than bytes_per_round = {rate:g}: a bucket must "
+                "hold a round's worth; raise burst_bytes, or leave it out for four rounds' worth"
+            )
+        return self
 
 
 class TrainConfig(Section):
@@ -114,10 +131,18 @@ class EvaluationConfig(Section):
     """Prequential ranking: every next item is predicted before it is seen."""
 
     ks: tuple[Count, ...] = (10,)
+    """Cut-offs of the metrics, each once."""
     exclude: Literal["none", "window", "seen"] = "none"
     """Left out of ranking and of training softmax: nothing, the window, all seen items."""
-    candidates: Annotated[int, Field(ge=0)] = 0
+    candidates: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Rank against so many sampled items; 0 ranks the whole catalogue."""
+
+    @field_validator("ks")
+    @classmethod
+    def _distinct_ks(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        if not ks or len(set(ks)) != len(ks):
+            raise ValueError("give at least one cut-off, and each once, as in [5, 10]")
+        return ks
 
 
 class ControlsConfig(Section):
@@ -162,12 +187,15 @@ class ScenarioConfig(Section):
     controls: ControlsConfig = ControlsConfig()
     engine: EngineConfig = EngineConfig()
 
-    @model_validator(mode="after")
-    def _distinct_channels(self) -> ScenarioConfig:
-        names = [channel.name for channel in self.channels]
-        if not names or len(set(names)) != len(names):
+    @field_validator("channels")
+    @classmethod
+    def _distinct_channels(cls, channels: tuple[ChannelConfig, ...]) -> tuple[ChannelConfig, ...]:
+        names = [channel.name for channel in channels]
+        if not names:
+            raise ValueError("give at least one channel, as in [{name = 'home'}]")
+        if len(set(names)) != len(names):
             raise ValueError(f"channels need distinct names, got {names}")
-        return self
+        return channels
 
     def identity(self) -> str:
         """Return a hash of everything a result depends on (not `engine`)."""
@@ -206,10 +234,15 @@ def load_scenario(
 def build(
     table: Mapping[str, Any], changes: Mapping[str, object] | None = None, source: str = "scenario"
 ) -> ScenarioConfig:
-    """Check a scenario given as nested tables, after setting dotted names in it."""
+    """Check a scenario given as nested tables, after setting dotted names in it.
+
+    The order of the dotted names does not matter: plugins are chosen before their options.
+    """
     merged = json.loads(json.dumps(dict(table)))
-    for dotted, value in (changes or {}).items():
+    _name_plugins(merged)
+    for dotted, value in sorted((changes or {}).items(), key=_depth):
         set_dotted(merged, dotted, value)
+    _name_plugins(merged)
     try:
         return ScenarioConfig.model_validate(merged)
     except ValidationError as error:
@@ -274,16 +307,44 @@ def set_dotted(table: dict[str, Any], dotted: str, value: object) -> None:
     table[last] = value
 
 
+def _depth(change: tuple[str, object]) -> int:
+    """Return how deep a dotted name is; ``strategy.name`` stands for ``strategy``."""
+    return change[0].removesuffix(".name").count(".")
+
+
+def _name_plugins(table: dict[str, Any]) -> None:
+    """Name the default plugin in every section that has one and names none."""
+    for section, field in ScenarioConfig.model_fields.items():
+        inner = table.get(section, {})
+        marked = any(isinstance(mark, Family) for mark in field.metadata)
+        if marked and isinstance(field.default, str) and isinstance(inner, dict):
+            table[section] = {"name": field.default} | inner
+
+
 def explain(error: ValidationError, table: Mapping[str, Any]) -> str:
     """Return every mistake in a scenario's table: key, value, what is allowed, a near key."""
     return "; ".join(_explain(item, table) for item in error.errors())
 
 
 def _explain(item: ErrorDetails, table: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, item["loc"]))
+    where = _where(item, table)
     if item["type"] == "extra_forbidden":
         return f"unknown key '{where}'; {nearest(str(item['loc'][-1]), _siblings(item, table))}"
     return f"'{where}' = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _where(item: ErrorDetails, table: Any) -> str:
+    """Return the dotted name of a mistake, without pydantic's marks below a plain value."""
+    parts = []
+    for part in item["loc"]:
+        if isinstance(table, Mapping):
+            table = table.get(str(part))
+        elif isinstance(table, list) and isinstance(part, int):
+            table = table[part]
+        else:
+            break
+        parts.append(str(part))
+    return ".".join(parts)
 
 
 def _siblings(item: ErrorDetails, table: Any) -> list[str]:

@@ -66,7 +66,15 @@ def test_a_file_is_named_after_itself(tmp_path: Path) -> None:
         ({"rounds": "many"}, "'rounds' = 'many': Input should be a valid integer"),
         ({"rounds": 0}, "'rounds' = 0: Input should be greater than or equal to 1"),
         ({"population.ood_fraction": 1.5}, "'population.ood_fraction' = 1.5: Input should be less"),
-        ({"stream.history": "all"}, "'all'"),
+        ({"stream.history": "all"}, "'stream.history' = 'all': Input should be a valid number"),
+        ({"evaluation.ks": []}, "'evaluation.ks' = []: give at least one cut-off, and each once"),
+        ({"evaluation.ks": [5, 5]}, "'evaluation.ks' = [5, 5]: give at least one cut-off"),
+        ({"evaluation.candidates": 10_000_000}, "'evaluation.candidates' = 10000000: Input"),
+        (
+            {"budget.bytes_per_round": 100, "budget.burst_bytes": 60},
+            "burst_bytes = 60 is less than bytes_per_round = 100",
+        ),
+        ({"channels": []}, "'channels' = []: give at least one channel"),
         ({"evaluation.exclude": "last"}, "'none', 'window' or 'seen'"),
         ({"population.devices": {"6g": 1}}, "unknown device class '6g'; did you mean '5g'?"),
         ({"channels": [{"name": "a"}, {"name": "a"}]}, "channels need distinct names"),
@@ -105,8 +113,30 @@ def test_an_unknown_plugin_is_named_with_its_nearest(
 
 
 def test_a_plugin_without_a_name_lists_the_family() -> None:
-    with pytest.raises(PluginError, match=r"names no member of 'drifts'.*sudden"):
-        build({**SYNTHETIC, "drift": {"at": 0.5}})
+    with pytest.raises(PluginError, match=r"names no member of 'datasets'.*synthetic"):
+        build({"data": {"items": 60}})
+
+
+@pytest.mark.parametrize("changes", [{"model.dim": 24}, {"model": {"dim": 24}}])
+def test_options_of_a_default_plugin_need_no_name(changes: dict[str, object]) -> None:
+    model = build(SYNTHETIC, changes).model
+    assert (model.name, model.model_dump()["dim"]) == ("sasrec", 24)
+    assert build({**SYNTHETIC, "model": {"dim": 24}}).model == model
+
+
+def test_a_typo_in_options_of_a_default_plugin_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.dimm'; did you mean 'dim'"):
+        build(SYNTHETIC, {"model.dimm": 24})
+
+
+@pytest.mark.parametrize("section", ["strategy", "strategy.name"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_plugin_is_chosen_before_its_options_in_any_order(section: str, reverse: bool) -> None:
+    pairs: list[tuple[str, object]] = [(section, "diet"), ("strategy.keep", 0.2)]
+    pairs += [("strategy.codec.name", "bitmask")]
+    strategy = build(SYNTHETIC, dict(reversed(pairs) if reverse else pairs)).strategy.model_dump()
+    assert (strategy["name"], strategy["keep"]) == ("diet", 0.2)
+    assert strategy["codec"]["name"] == "bitmask"
 
 
 def test_several_mistakes_are_all_told() -> None:
