@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typer.testing import CliRunner
 
 import fedsim.display
 from fedsim.cli import app
-from fedsim.engine.run import Run
+from fedsim.cli._common import changes
+from fedsim.engine.run import Interrupted, Run
 from fedsim.errors import StoreError
+from fedsim.scenario import load_scenario
 
 VERBS = ("run", "compare", "report", "paper", "cost", "list", "doctor", "data fetch", "data stats")
 
@@ -137,6 +140,34 @@ def test_an_error_in_mid_run_says_how_to_go_on(
     told = fail(1, "run", tiny_file, "--out", tmp_path, "--quiet")
     assert told.startswith("fedsim: the disk is full; resume with: fedsim run --resume ")
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.candidates=61", "candidates = 61, but channel 'home' has only 60 items"),
+        ("drift={name='sudden', at=3}", "drift at round 3, but the run has 2 rounds"),
+        ("strategy={name='diet', codec='dense'}", "codec 'dense' takes columns of kind dense"),
+    ],
+)
+def test_parts_that_do_not_fit_are_told_before_a_directory_is_made(
+    override: str, message: str, tiny_file: Path, tmp_path: Path
+) -> None:
+    told = fail(1, "run", tiny_file, "--out", tmp_path / "runs", "--set", override)
+    assert message in told
+    assert "resume with" not in told
+    assert not (tmp_path / "runs").exists()
+
+
+def test_strategy_keeps_the_options_set_beside_it(tiny_file: Path) -> None:
+    chosen = load_scenario(tiny_file, ["strategy.keep=0.2"], changes(strategy="diet"))
+    assert chosen.strategy.model_dump()["keep"] == 0.2
+
+
+def test_an_interruption_pickles() -> None:
+    stopped = Interrupted(Path("runs/tiny/1"))
+    again = pickle.loads(pickle.dumps(stopped))
+    assert (str(again), again.path) == (str(stopped), stopped.path)
 
 
 def test_resume_refuses_another_scenario(tiny_file: Path, tmp_path: Path) -> None:
