@@ -23,9 +23,6 @@ from torch import Tensor
 from fedsim.data.base import Streams
 from fedsim.scenario import digest
 
-CODE_VERSION = 1
-"""Raise whenever a change to training or to a learner changes what is learned."""
-
 
 def streams_hash(streams: Streams) -> str:
     """Return 32 hex digits that name the streams' items and lengths."""
@@ -49,18 +46,17 @@ def cached(
 ) -> dict[str, Tensor]:
     """Return the tensors kept under `key`, or make and keep them.
 
-    `key` is JSON-like and names everything the tensors depend on; the code's version is
-    added. Without a folder nothing is kept. A damaged entry and a folder that cannot be
-    written each give a warning, and the tensors are made.
+    `key` is JSON-like and names everything the tensors depend on, code included. Without
+    a folder nothing is kept. A damaged entry and a folder that cannot be written each give a
+    warning, and the tensors are made.
     """
     if folder is None:
         return make()
-    full_key = {"code": CODE_VERSION, **key}
-    file = folder / f"{digest(full_key)}.safetensors"
+    file = folder / f"{digest(key)}.safetensors"
     found = _read(file)
     if found is None:
         found = make()
-        _write(file, found, full_key)
+        _write(file, found, key)
     return found
 
 

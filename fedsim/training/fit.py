@@ -11,6 +11,7 @@ from fedsim.setting import Setting
 from fedsim.training.cache import cached, checksum, streams_hash
 from fedsim.training.learner import Learner
 from fedsim.training.loop import train
+from fedsim.training.source import code_of
 
 
 def fit(
@@ -47,7 +48,7 @@ def fit(
     if epochs is not None:
         config = config.model_copy(update={"epochs": epochs})
     key = {
-        "learner": type(learner).__qualname__,
+        "code": code_of(learner, learner.backbone),
         "purpose": purpose,
         "options": dict(options or {}),
         "targets_per_mask": targets_per_mask,
