@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedsim.display import Display
+from fedsim.display import Display, console
 from fedsim.engine.directory import open_run_dir
 from fedsim.engine.run import Run, resume
 from fedsim.errors import ConfigError, RunError, nearest
@@ -139,7 +139,7 @@ def _one_by_one(jobs: Iterable[Job], _: int, tell: Tell) -> Iterator[tuple[Path,
 def _side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple[Path, Run]]:
     """Spawn `count` processes; on the first failure or Ctrl-C start nothing more."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_silence) as pool:
         pending: dict[Future[Run], Job] = {pool.submit(_finish, job): job for job in jobs}
         try:
             while pending:
@@ -158,6 +158,11 @@ def _side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _silence() -> None:
+    """Draw nothing from a process of its own: the terminal is the study's."""
+    console().quiet = True
 
 
 def _finish(job: Job, tell: Tell | None = None) -> Run:
