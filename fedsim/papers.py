@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from fedsim.engine.run import Run
 from fedsim.errors import ConfigError, nearest
-from fedsim.scenario import Section, explain, load_scenario
+from fedsim.explain import explain
+from fedsim.scenario import Section, load_scenario
 from fedsim.study import Tell, Variant, choose, run_variants
 
 
@@ -76,7 +77,7 @@ def load_paper(name: str) -> PaperSpec:
     try:
         return PaperSpec.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(f"{file}: {explain(error, table)}") from error
+        raise ConfigError(f"{file}: {explain(error, table, PaperSpec)}") from error
 
 
 def paper(

@@ -12,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,11 +22,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from fedsim.devices import DEVICES
 from fedsim.errors import ConfigError, nearest
+from fedsim.explain import explain
 from fedsim.plugins import (
     BackboneOptions,
     DatasetOptions,
@@ -34,7 +33,6 @@ from fedsim.plugins import (
     Family,
     PolicyOptions,
     StrategyOptions,
-    load,
 )
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -246,7 +244,7 @@ def build(
     try:
         return ScenarioConfig.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {explain(error, merged)}") from error
+        raise ConfigError(f"{source}: {explain(error, merged, ScenarioConfig)}") from error
 
 
 def from_run_config(config: Mapping[str, str]) -> ScenarioConfig:
@@ -319,49 +317,3 @@ def _name_plugins(table: dict[str, Any]) -> None:
         marked = any(isinstance(mark, Family) for mark in field.metadata)
         if marked and isinstance(field.default, str) and isinstance(inner, dict):
             table[section] = {"name": field.default} | inner
-
-
-def explain(error: ValidationError, table: Mapping[str, Any]) -> str:
-    """Return every mistake in a scenario's table: key, value, what is allowed, a near key."""
-    return "; ".join(_explain(item, table) for item in error.errors())
-
-
-def _explain(item: ErrorDetails, table: Mapping[str, Any]) -> str:
-    where = _where(item, table)
-    if item["type"] == "extra_forbidden":
-        return f"unknown key '{where}'; {nearest(str(item['loc'][-1]), _siblings(item, table))}"
-    return f"'{where}' = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
-
-
-def _where(item: ErrorDetails, table: Any) -> str:
-    """Return the dotted name of a mistake, without pydantic's marks below a plain value."""
-    parts = []
-    for part in item["loc"]:
-        if isinstance(table, Mapping):
-            table = table.get(str(part))
-        elif isinstance(table, list) and isinstance(part, int):
-            table = table[part]
-        else:
-            break
-        parts.append(str(part))
-    return ".".join(parts)
-
-
-def _siblings(item: ErrorDetails, table: Any) -> list[str]:
-    """Return the keys allowed where an unknown one was found."""
-    model: type[BaseModel] = ScenarioConfig
-    for part in item["loc"][:-1]:
-        table = table[part]
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_of(model.model_fields[part], table) or model
-    return list(model.model_fields)
-
-
-def _model_of(field: FieldInfo, value: Any) -> type[BaseModel] | None:
-    for mark in field.metadata:
-        if isinstance(mark, Family) and isinstance(value, Mapping):
-            config: type[BaseModel] = load(mark.name, value["name"]).Config
-            return config
-    kinds = [field.annotation, *get_args(field.annotation)]
-    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    return models[0] if models else None
