@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from analysis.labels import distinct_labels
 from fedsim import ledger
 from fedsim.errors import RunError, StoreError
+from fedsim.folders import runs_in
 
 
 @runtime_checkable
@@ -141,6 +142,8 @@ class Runs:
 def load(source: Source) -> Runs:
     """Return the runs named: a `Runs` as it is, directories, or a ledger frame.
 
+    A directory is a run's, or a folder of runs, of a study above all.
+
     Raises
     ------
     RunError
@@ -153,7 +156,8 @@ def load(source: Source) -> Runs:
     if isinstance(source, pd.DataFrame):
         return _from_frame(source)
     single = isinstance(source, str | os.PathLike | HasPath)
-    folders = [_folder(item) for item in ([source] if single else source)]  # type: ignore[union-attr]
+    items = [source] if single else source
+    folders = [run for item in items for run in runs_in(_folder(item))]  # type: ignore[union-attr]
     if not folders:
         raise RunError("no run to analyse; name at least one run directory, runs/NAME/TIME-HASH")
     infos = distinct_labels([_info(folder) for folder in folders])

@@ -21,6 +21,7 @@ from fedsim.display import Display, console
 from fedsim.engine.directory import open_run_dir
 from fedsim.engine.run import Run, resume
 from fedsim.errors import ConfigError, RunError, nearest
+from fedsim.folders import write_study
 from fedsim.scenario import ScenarioConfig, build
 
 Tell = Callable[[str], None]
@@ -92,7 +93,10 @@ def run_variants(
     jobs: int | None = None,
     tell: Tell | None = None,
 ) -> list[Run]:
-    """Run every variant with every seed in a study's folder; return the runs in order."""
+    """Run every variant with every seed in a study's folder; return the runs in order.
+
+    The folder says which runs are this study's, for reports of it.
+    """
     if seeds < 1:
         raise ConfigError(f"seeds = {seeds}: give at least 1")
     todo = [
@@ -100,6 +104,7 @@ def run_variants(
         for variant in variants
         for number in range(seeds)
     ]
+    write_study(folder, (job.path for job in todo))
     count = min(jobs or os.cpu_count() or 1, len(todo))
     run = _one_by_one if count == 1 else _side_by_side
     done = dict(run(todo, count, tell or (lambda _: None)))

@@ -25,13 +25,5 @@ def report(
 
     Example:  `fedsim report runs/quickstart/compare`
     """
-    found = [run for path in runs for run in _runs_in(path)]
-    page = common.analysis("report").write_report(found, out or runs[0])
+    page = common.analysis("report").write_report(runs, out or runs[0])
     typer.echo(page)
-
-
-def _runs_in(path: Path) -> list[Path]:
-    """Return a run directory itself, or the runs in a folder; anything else is for the loader."""
-    if (path / "scenario.toml").is_file():
-        return [path]
-    return sorted(file.parent for file in path.glob("*/scenario.toml")) or [path]

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import fedsim
+from analysis.load import load
 from fedsim.errors import ConfigError
+from fedsim.folders import runs_in
 from fedsim.papers import load_paper, paper, paper_specs
 from fedsim.study import compare
 from tests.studies import ledger_bytes, tiny
@@ -41,6 +43,16 @@ def test_a_finished_run_of_a_study_is_taken_as_it_is(tmp_path: Path) -> None:
     again = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
     assert again.path == first.path
     assert (again.path / "ledger" / "round-00003.parquet").stat().st_mtime_ns == stamp
+
+
+def test_a_study_with_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
+    first = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
+    other = compare(tiny(rounds=2), ["static"], out=tmp_path, jobs=1)[0]
+    folder = first.path.parent
+    assert other.path.parent == folder
+    assert runs_in(folder) == [other.path]
+    assert [info.path for info in load(folder).infos] == [other.path]
+    assert runs_in(first.path) == [first.path]
 
 
 def test_a_strategy_is_compared_once(tmp_path: Path) -> None:
