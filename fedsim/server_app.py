@@ -25,6 +25,7 @@ from fedsim.edges.side import make_setting
 from fedsim.engine.base_grid import BaseGrid
 from fedsim.engine.directory import create_run_dir, read_scenario
 from fedsim.engine.flower_grid import FlowerGrid
+from fedsim.engine.log import logged
 from fedsim.errors import ConfigError, FedsimError, RunError
 from fedsim.files import write_atomic
 from fedsim.population import Population
@@ -104,29 +105,34 @@ def hold(grid: Grid, run_dir: Path, display: Display) -> None:
     torch.set_num_threads(1)
     logging.getLogger("flwr").setLevel(logging.WARNING)
     try:
-        population = Population(scenario)
-        hosts = host_cells(grid, population.num_cells, run_dir.name, done)
-        setting = make_setting(scenario, population, cache_dir())
-        strategy: EdgeCloudStrategy = plugins.load("strategies", scenario.strategy.name)(
-            scenario.strategy, setting
-        )
-        display.start(
-            scenario, scenario.rounds, population.num_edges, path=run_dir, done=max(done, 0)
-        )
-        strategy.fit(population.history())
-        kit = Kit.pack(strategy)
-        if done < 0:
-            provision(scenario, population, kit, run_dir)
-            done = 0
-        check_provision(run_dir, kit)
-        desk = Desk(scenario, population, strategy, kit, run_dir, done, hosts, display.round)
-        desk.answering.restore(done)
-        strategy.attach(desk)
-        display.ready()
-        strategy.start(grid, ArrayRecord(), scenario.rounds - done, timeout=TIMEOUT_S)
+        with logged(run_dir):
+            _hold_rounds(grid, run_dir, scenario, done, display)
     finally:
         display.stop()
         torch.set_num_threads(threads)
+
+
+def _hold_rounds(
+    grid: Grid, run_dir: Path, scenario: ScenarioConfig, done: int, display: Display
+) -> None:
+    population = Population(scenario)
+    hosts = host_cells(grid, population.num_cells, run_dir.name, done)
+    setting = make_setting(scenario, population, cache_dir())
+    strategy: EdgeCloudStrategy = plugins.load("strategies", scenario.strategy.name)(
+        scenario.strategy, setting
+    )
+    display.start(scenario, scenario.rounds, population.num_edges, path=run_dir, done=max(done, 0))
+    strategy.fit(population.history())
+    kit = Kit.pack(strategy)
+    if done < 0:
+        provision(scenario, population, kit, run_dir)
+        done = 0
+    check_provision(run_dir, kit)
+    desk = Desk(scenario, population, strategy, kit, run_dir, done, hosts, display.round)
+    desk.answering.restore(done)
+    strategy.attach(desk)
+    display.ready()
+    strategy.start(grid, ArrayRecord(), scenario.rounds - done, timeout=TIMEOUT_S)
 
 
 def provision(scenario: ScenarioConfig, population: Population, kit: Kit, run_dir: Path) -> None:

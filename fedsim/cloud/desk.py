@@ -7,6 +7,7 @@ the cells, budgets, encoding, controls, the ledger and what a run needs to go on
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Uploads
 from fedsim.strategy import EdgeCloudStrategy
+
+log = logging.getLogger(__name__)
 
 ConfigValue = (
     int
@@ -122,12 +125,16 @@ class Desk:
 
     def book(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
         """Write the cells' rows in the order of the cells and commit the round."""
-        round, tally = self.round(server_round), Tally(self.scenario.evaluation.ks)
+        round = self.round(server_round)
+        tally = Tally(self.scenario.evaluation.ks, len(self.kit.parts["shared"]))
         ledger.commit_round(self.run_dir, round, self._rows(round, replies, tally))
         self.answering.commit(round)
         self.spool.close()
         self.spool = Spool(self.run_dir)
         means = tally.means()
+        log.info(
+            "round %d: %s", round, ", ".join(f"{name} {value:.6g}" for name, value in means.items())
+        )
         self.report(round, means)
         return MetricRecord(dict(means))
 

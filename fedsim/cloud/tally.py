@@ -9,10 +9,14 @@ import pyarrow as pa
 
 
 class Tally:
-    """Adds up ledger rows batch by batch; holds a handful of numbers."""
+    """Adds up ledger rows batch by batch; holds a handful of numbers.
 
-    def __init__(self, ks: Sequence[int]) -> None:
+    `shared_bytes` is what every edge stores once for all channels.
+    """
+
+    def __init__(self, ks: Sequence[int], shared_bytes: int) -> None:
         k = min(ks)
+        self._shared = shared_bytes
         self._columns = ("targets", f"hit_{k}", f"ndcg_{k}", "uplink_bytes", "downlink_bytes")
         self._sums = dict.fromkeys((*self._columns, "stored_bytes"), 0.0)
         self._edges = 0
@@ -32,6 +36,6 @@ class Tally:
             f"ndcg_{self._k}": self._sums[f"ndcg_{self._k}"] / targets,
             "uplink_bytes": self._sums["uplink_bytes"] / edges,
             "downlink_bytes": self._sums["downlink_bytes"] / edges,
-            "stored_bytes": self._sums["stored_bytes"] / edges,
+            "stored_bytes": self._shared + self._sums["stored_bytes"] / edges,
             "edges": float(self._edges),
         }

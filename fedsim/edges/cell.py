@@ -16,6 +16,7 @@ from fedsim.arrays import Named
 from fedsim.budget import spend
 from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
 from fedsim.edges.side import EdgeSide
+from fedsim.errors import RunError
 from fedsim.ledger import controls_schema, rows, schema
 from fedsim.metrics import ranking_sums
 from fedsim.policies.base import Situation
@@ -253,6 +254,12 @@ class CellRound:
             config,
             candidates,
         )
+        if (ranks < 0).any():
+            edge = int(self.cell.edges[edges[targets.owner[np.argmax(ranks < 0)]]])
+            raise RunError(
+                f"edge {edge}, channel {channel}, round {self.round}: its scores are not numbers: "
+                "the weights it ranks with diverged; lower strategy.lr or train.lr"
+            )
         counts = np.bincount(targets.owner, minlength=len(edges))
         return {"targets": counts, **ranking_sums(ranks, targets.owner, len(edges), config.ks)}
 

@@ -15,7 +15,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.errors import RunError
 from fedsim.population import ChannelStreams
 from fedsim.scenario import EvaluationConfig
 from fedsim.setting import Arrays
@@ -57,12 +56,7 @@ def rank_targets(
     `rows` are decoded answers, one row an owner or one for all; `edges` maps an owner to its
     position in `streams`; `candidates` (owners, n) restricts the ranking to these items and
     the target. A target that is itself excluded (a repeat, when seen items are left out)
-    ranks last.
-
-    Raises
-    ------
-    RunError
-        A score that is ranked is not a number.
+    ranks last; -1 where a score that is ranked is not a number.
     """
     ranks = np.empty(len(targets.owner), np.int64)
     for part, owner, windows, slot in _groups(half, streams, targets, edges):
@@ -74,7 +68,6 @@ def rank_targets(
             scores = _only(scores, candidates[targets.owner[part]], wanted)
         first = _first_excluded(position, config.exclude, half.backbone.window)
         ranks[part] = _ranks(scores, wanted, streams.items, streams.offsets[where], first, position)
-        _check_numbers(ranks[part], channel, where)
     return ranks
 
 
@@ -126,15 +119,6 @@ def _only(
     for column in (candidates, wanted[:, None]):
         np.put_along_axis(kept, column, scores[row[:, None], column], axis=1)
     return kept
-
-
-def _check_numbers(ranks: NDArray[np.int64], channel: int, where: NDArray[np.int64]) -> None:
-    if (ranks < 0).any():
-        edge = int(where[np.argmax(ranks < 0)])
-        raise RunError(
-            f"channel {channel}: scores of the edge at position {edge} of its cell are not "
-            "numbers: the weights it ranks with diverged; lower strategy.lr or train.lr"
-        )
 
 
 @njit(cache=True)

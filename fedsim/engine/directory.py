@@ -14,6 +14,7 @@ from typing import Any
 
 import tomli_w
 
+from fedsim.engine.parts import check_parts
 from fedsim.errors import ConfigError, RunError
 from fedsim.files import write_atomic
 from fedsim.scenario import ScenarioConfig, load_scenario
@@ -37,8 +38,8 @@ def create_run_dir(scenario: ScenarioConfig, out: Path, label: str | None = None
 
     Raises
     ------
-    StoreError
-        The folder cannot be written.
+    FedsimError
+        The scenario's parts do not go together, or the folder cannot be written.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
     run_dir = out.resolve() / scenario.name / f"{stamp}-{scenario.identity()[:8]}"
@@ -47,9 +48,16 @@ def create_run_dir(scenario: ScenarioConfig, out: Path, label: str | None = None
 
 
 def open_run_dir(scenario: ScenarioConfig, run_dir: Path, label: str | None = None) -> None:
-    """Make a run directory with the resolved scenario and the environment, if it is new."""
+    """Make a run directory with the resolved scenario and the environment, if it is new.
+
+    Raises
+    ------
+    FedsimError
+        The scenario's parts do not go together, or the folder cannot be written.
+    """
     if (run_dir / "scenario.toml").exists():
         return
+    check_parts(scenario)
     environment = describe_environment(scenario) | ({"label": label} if label else {})
     write_atomic(run_dir / "env.json", json.dumps(environment, indent=2) + "\n")
     write_scenario(scenario, run_dir / "scenario.toml")

@@ -7,18 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from flwr.app import Context, RecordDict
 
-from fedsim import ledger, plugins
+from fedsim import ledger
 from fedsim.client_app import make_client_app
 from fedsim.display import Display
-from fedsim.edges.side import make_columns, make_setting
 from fedsim.engine.base_grid import BaseGrid
 from fedsim.engine.directory import check_same, create_run_dir, read_scenario
 from fedsim.engine.local_grid import LocalGrid
-from fedsim.errors import ConfigError, FedsimError
+from fedsim.errors import FedsimError
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig, build, load_scenario
 from fedsim.server_app import make_server_app
@@ -99,7 +97,6 @@ def run(
         Ctrl-C.
     """
     config = _scenario(scenario, changes)
-    _check_parts(config)
     return _hold(create_run_dir(config, Path(out), label), config, display)
 
 
@@ -131,28 +128,6 @@ def _scenario(
     if isinstance(scenario, Mapping):
         return build(scenario, changes)
     return load_scenario(scenario, changes=changes)
-
-
-def _check_parts(scenario: ScenarioConfig) -> None:
-    """Refuse parts that do not go together before anything is written.
-
-    Raises
-    ------
-    FedsimError
-        The data cannot be read, or a part does not fit the data or the strategy.
-    """
-    population = Population(scenario)
-    population.gather(np.zeros(1, np.int64))
-    wanted = scenario.evaluation.candidates
-    for channel in population.channels:
-        if wanted > channel.num_items:
-            raise ConfigError(
-                f"evaluation.candidates = {wanted}, but channel '{channel.name}' has only "
-                f"{channel.num_items} items; take fewer, or 0 to rank them all"
-            )
-    setting = make_setting(scenario, population)
-    strategy = plugins.load("strategies", scenario.strategy.name)(scenario.strategy, setting)
-    make_columns(strategy, {})
 
 
 def _is_provisioned(run_dir: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from fedsim.engine.run import Interrupted, Run, resume, run
-from fedsim.errors import RunError, StoreError
+from fedsim.errors import ConfigError, RunError, StoreError
+from fedsim.scenario import ScenarioConfig
+from fedsim.study import compare
 from tests.studies import StopAfter, ledger_bytes, tiny
 
 
@@ -117,6 +120,81 @@ def test_killed_mid_round_a_run_resumes_to_the_same_bytes(tmp_path: Path) -> Non
     path = next(out.glob("tiny/*"))
     assert 2 <= Run(path).rounds_done < 6
     assert ledger_bytes(resume(path)) == ledger_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"name": "diet", "codec": "delta"},
+        {"name": "full_download", "steps": 2},
+        {"name": "fedavg"},
+    ],
+    ids=["delta's mirror", "learns on line", "learns on edges"],
+)
+def test_stopped_at_any_file_of_a_round_a_run_resumes_to_the_same_bytes(
+    strategy: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a round writes appears file by file: stop just before and just after each."""
+    scenario = tiny(strategy, **{"population.edges": 12, "population.cell_size": 6})
+    whole = ledger_bytes(run(scenario, out=tmp_path / "whole"))
+    replace = Path.replace
+    points = 0
+    while True:
+        out = tmp_path / str(points)
+        begun: list[Path] = []
+
+        def stopping(self: Path, target: Path, begun: list[Path] = begun, at: int = points) -> Path:
+            if begun or "r0002" in target.name or "round-00002" in target.name:
+                begun.append(target)
+            if len(begun) == at // 2 + 1 and at % 2 == 0:
+                raise KeyboardInterrupt
+            moved = replace(self, target)
+            if len(begun) == at // 2 + 1:
+                raise KeyboardInterrupt
+            return moved
+
+        monkeypatch.setattr(Path, "replace", stopping)
+        stopped = _stopped(scenario, out)
+        monkeypatch.setattr(Path, "replace", replace)
+        if stopped is None:
+            break
+        assert ledger_bytes(resume(stopped)) == whole
+        points += 1
+    assert points >= 10
+
+
+def _stopped(scenario: ScenarioConfig, out: Path) -> Path | None:
+    try:
+        run(scenario, out=out)
+    except Interrupted as stopped:
+        return stopped.path
+    return None
+
+
+def test_parts_that_do_not_go_together_leave_no_directory(tmp_path: Path) -> None:
+    scenario = tiny("static", **{"evaluation.candidates": 61})
+    for start in (
+        lambda: run(scenario, out=tmp_path),
+        lambda: compare(scenario, ["static"], out=tmp_path),
+    ):
+        with pytest.raises(ConfigError, match=r"candidates = 61, but channel 'home' has only 60"):
+            start()
+    assert not list(tmp_path.rglob("scenario.toml"))
+
+
+def test_weights_that_diverge_are_told_with_the_edge(tmp_path: Path) -> None:
+    scenario = tiny({"name": "fedavg", "lr": 1e30})
+    with pytest.raises(RunError, match=r"edge \d+, channel 0, round 1: its scores are not numb"):
+        run(scenario, out=tmp_path)
+
+
+def test_a_run_keeps_a_log(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted) as stopped:
+        run(tiny("static"), out=tmp_path, display=StopAfter(2))
+    resume(stopped.value.path)
+    log = (stopped.value.path / "run.log").read_text()
+    assert [f"round {number}: hit_10 " in log for number in (1, 2, 3)] == [True] * 3
+    assert logging.getLogger("fedsim").handlers == []
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
