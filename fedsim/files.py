@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from fedsim.errors import StoreError
 
@@ -29,17 +31,45 @@ def write_atomic(file: Path, *parts: bytes | str) -> None:
     StoreError
         The disk is full or read-only; what was there before is untouched.
     """
+    with replacing(file) as sink:
+        for part in parts:
+            sink.write(part.encode() if isinstance(part, str) else part)
+
+
+@contextmanager
+def replacing(file: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+    """Give a sink beside a file, which takes the file's place when all is written.
+
+    With `sync` the file outlives a power cut from then on. What is raised inside passes on
+    as it is, and nothing stays behind.
+
+    Raises
+    ------
+    StoreError
+        The disk is full or read-only; what was there before is untouched.
+    """
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with disk(file):
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as sink:
-                for part in parts:
-                    sink.write(part.encode() if isinstance(part, str) else part)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        raw = io.FileIO(temporary, "w")
+    try:
+        with _Sink(raw) as sink:
+            yield sink
+            sink.flush()
+            if sync:
+                _sync(sink.fileno(), file)
+        with disk(file):
             temporary.replace(file)
-        except OSError:
-            _forget(temporary)
-            raise
+    except BaseException:
+        _forget(temporary)
+        raise
+    if sync:
+        with disk(file):
+            folder = os.open(file.parent, os.O_RDONLY)
+            try:
+                _sync(folder, file)
+            finally:
+                os.close(folder)
 
 
 @contextmanager
@@ -57,6 +87,23 @@ def disk(file: Path) -> Iterator[None]:
         default = (error.strerror or str(error), "mend the folder")
         meaning, fix = _MEANINGS.get(error.errno or 0, default)
         raise StoreError(f"{file}: cannot be written: {meaning}; {fix}, then resume") from error
+
+
+class _Sink(io.BufferedWriter):
+    """A file whose own failures are StoreErrors, unlike those of whoever makes its content."""
+
+    def write(self, data: Any) -> int:
+        with disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
+            return super().write(data)
+
+    def flush(self) -> None:
+        with disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
+            super().flush()
+
+
+def _sync(descriptor: int, file: Path) -> None:
+    with disk(file):
+        os.fsync(descriptor)
 
 
 def _forget(file: Path) -> None:

@@ -15,8 +15,6 @@ depend on its rows and their order alone.
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -28,16 +26,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fedsim.errors import StoreError
-from fedsim.files import disk
+from fedsim.files import replacing
 
 VERSION = 1
 """Of the tables below; goes up when a column changes its name, type or meaning."""
 
 ROW_GROUP = 1 << 16
 """Rows of a row group, which is also what a writer holds in memory."""
-
-KINDS = ("own", "lag1", "lag5", "other", "majority")
-"""Usual kinds of control: own fresh answer, stale by n interactions, another edge's, majority's."""
 
 _VERSION_KEY = b"fedsim.ledger"
 
@@ -276,40 +271,13 @@ def _commit(
         raise StoreError(f"no rows to write to {file}; a round has a row for every edge")
     columns = schema_of(cutoffs(first.schema.names))
     tables = (_conform(batch, columns, file) for batch in chain([first], batches))
-    with disk(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        raw = io.FileIO(file.with_suffix(".parquet.tmp"), "w")
-    with _Sink(raw) as sink:
-        with pq.ParquetWriter(sink, columns, compression="zstd", compression_level=3) as writer:
-            for group in _groups(tables):
-                writer.write_table(group, row_group_size=ROW_GROUP)
-        sink.flush()
-        _sync(sink.fileno(), file)
-    with disk(file):
-        file.with_suffix(".parquet.tmp").replace(file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            _sync(folder, file)
-        finally:
-            os.close(folder)
+    with (
+        replacing(file, sync=True) as sink,
+        pq.ParquetWriter(sink, columns, compression="zstd", compression_level=3) as writer,
+    ):
+        for group in _groups(tables):
+            writer.write_table(group, row_group_size=ROW_GROUP)
     return file
-
-
-class _Sink(io.BufferedWriter):
-    """A file whose own failures are StoreErrors, unlike those of whoever makes the rows."""
-
-    def write(self, data: Any) -> int:
-        with disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
-            return super().write(data)
-
-    def flush(self) -> None:
-        with disk(Path(os.fsdecode(self.raw.name))):  # type: ignore[attr-defined]
-            super().flush()
-
-
-def _sync(descriptor: int, file: Path) -> None:
-    with disk(file):
-        os.fsync(descriptor)
 
 
 def _check(file: Path) -> None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fedsim.data.base import Streams
+from fedsim.errors import StoreError
+from fedsim.files import write_atomic
 from fedsim.scenario import digest
 
 
@@ -48,16 +50,34 @@ def cached(
 
     `key` is JSON-like and names everything the tensors depend on, code included. Without
     a folder nothing is kept. A damaged entry and a folder that cannot be written each give a
-    warning, and the tensors are made.
+    warning, and the tensors are made. Of several processes that want the same tensors one
+    makes them and the others wait.
     """
     if folder is None:
         return make()
     file = folder / f"{digest(key)}.safetensors"
-    found = _read(file)
-    if found is None:
-        found = make()
-        _write(file, found, key)
+    with _alone(file):
+        found = _read(file)
+        if found is None:
+            found = make()
+            _write(file, found, key)
     return found
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Hold an entry's lock, where its folder takes one; a killed process lets go of it."""
+    lock = FileLock(file.with_suffix(".lock"))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read(file: Path) -> dict[str, Tensor] | None:
@@ -82,18 +102,9 @@ def _write(file: Path, tensors: Mapping[str, Tensor], key: Mapping[str, object])
     metadata = {"checksum": checksum(tensors), "key": json.dumps(key, sort_keys=True, default=str)}
     data = save(dict(tensors), metadata)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.replace(name, file)
-        except OSError:
-            os.unlink(name)
-            raise
-    except OSError as error:
+        write_atomic(file, data)
+    except StoreError as error:
         warnings.warn(
-            f"cannot keep what was trained in {file}: {error}; the next run trains again, "
-            "free the disk or choose another cache folder",
+            f"what was trained is not kept: {error}; until then every run trains again",
             stacklevel=3,
         )

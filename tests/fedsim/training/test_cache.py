@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ def never() -> dict[str, Tensor]:
 
 
 def entry(folder: Path) -> Path:
-    (file,) = folder.iterdir()
+    (file,) = folder.glob("*.safetensors")
     return file
 
 
@@ -67,10 +69,24 @@ def test_a_damaged_entry_is_made_again_with_a_warning(tmp_path: Path, damage: st
         cached(tmp_path, KEY, never)
 
 
+def test_two_processes_that_want_the_same_train_it_once(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def slowly() -> dict[str, torch.Tensor]:
+        made.append(1)
+        time.sleep(0.2)
+        return {"weights": torch.ones(3)}
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(cached, tmp_path, KEY, slowly) for _ in range(2)]
+        assert [entry.result()["weights"].sum().item() for entry in found] == [3.0, 3.0]
+    assert made == [1]
+
+
 def test_a_folder_that_cannot_be_written_is_warned_of(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    with pytest.warns(UserWarning, match="cannot keep what was trained in .*choose another"):
+    with pytest.warns(UserWarning, match="what was trained is not kept: .*choose another"):
         assert checksum(cached(file / "below", KEY, made)) == checksum(made())
 
 
