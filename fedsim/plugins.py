@@ -101,8 +101,13 @@ class Family:
 
 
 def _section(family: str) -> Any:
-    check = BeforeValidator(lambda value: options(family, value))
-    return Annotated[SerializeAsAny[Options], check, Family(family)]
+    def check(value: object) -> Options:
+        try:
+            return options(family, value)
+        except PluginError as error:
+            raise ValueError(str(error)) from error  # which pydantic tells the key of
+
+    return Annotated[SerializeAsAny[Options], BeforeValidator(check), Family(family)]
 
 
 StrategyOptions = _section("strategies")

@@ -292,17 +292,43 @@ def split_override(text: str) -> tuple[str, object]:
 
 
 def set_dotted(table: dict[str, Any], dotted: str, value: object) -> None:
-    """Set ``a.b.c`` in nested tables; a plugin's new name drops the old one's options."""
+    """Set ``a.b.c`` in nested tables; a plugin's new name drops the old one's options.
+
+    A number names an entry of a list, as in ``channels.0.name``.
+    """
     *parents, last = dotted.split(".")
+    within_list = False
+    inner: Any = table
     for part in parents:
-        inner = table.get(part)
-        if isinstance(inner, str):
-            inner = {"name": inner}
-        table[part] = inner = inner if isinstance(inner, dict) else {}
-        table = inner
-    if last == "name" and parents and table.get("name") != value:
-        table.clear()
-    table[last] = value
+        within_list = isinstance(inner, list)
+        inner = _entered(inner, part, dotted)
+    renamed = last == "name" and parents and not within_list
+    if renamed and isinstance(inner, dict) and inner.get("name") != value:
+        inner.clear()
+    if isinstance(inner, list):
+        inner[_index(inner, last, dotted)] = value
+    else:
+        inner[last] = value
+
+
+def _entered(table: Any, part: str, dotted: str) -> Any:
+    """Return what is inside a table or a list, a new table where there is none."""
+    if isinstance(table, list):
+        return table[_index(table, part, dotted)]
+    inner = table.get(part)
+    if isinstance(inner, str):
+        inner = {"name": inner}
+    table[part] = inner if isinstance(inner, dict | list) else {}
+    return table[part]
+
+
+def _index(entries: list[Any], part: str, dotted: str) -> int:
+    if not part.isdecimal() or int(part) >= len(entries):
+        raise ConfigError(
+            f"'{dotted}': '{part}' names no entry of a list of {len(entries)}; "
+            f"give a number from 0 to {len(entries) - 1}, or set the whole list"
+        )
+    return int(part)
 
 
 def _depth(change: tuple[str, object]) -> int:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.errors import ConfigError, PluginError
+from fedsim.errors import ConfigError
 from fedsim.scenario import (
     ScenarioConfig,
     build,
@@ -108,12 +108,13 @@ def test_an_unknown_plugin_is_named_with_its_nearest(
     if key.startswith("strategy.codec"):
         changes = {"strategy.name": "diet", key: typo}
     message = f"unknown name '{typo}' in family '{family}'; did you mean '{meant}'?"
-    with pytest.raises(ConfigError, match=re.escape(message)):
+    with pytest.raises(ConfigError, match=re.escape(message)) as told:
         build(SYNTHETIC, changes)
+    assert f"'{key.removesuffix('.name')}" in str(told.value)
 
 
 def test_a_plugin_without_a_name_lists_the_family() -> None:
-    with pytest.raises(PluginError, match=r"names no member of 'datasets'.*synthetic"):
+    with pytest.raises(ConfigError, match=r"names no member of 'datasets'.*synthetic"):
         build({"data": {"items": 60}})
 
 
@@ -202,3 +203,12 @@ def test_a_digest_depends_on_no_order() -> None:
 def test_a_scenario_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         build(SYNTHETIC).rounds = 3  # type: ignore[misc]
+
+
+def test_a_number_names_an_entry_of_a_list() -> None:
+    table = {**SYNTHETIC, "channels": [{"name": "home", "genres": ["Drama"]}, {"name": "video"}]}
+    channels = build(table, {"channels.1.name": "shop", "channels.0.genres": ["War"]}).channels
+    assert [(c.name, c.genres) for c in channels] == [("home", ("War",)), ("shop", ())]
+    for wrong in ("channels.2.name", "channels.home", "channels.name"):
+        with pytest.raises(ConfigError, match=rf"'{wrong}': '.*' names no entry of a list of 2"):
+            build(table, {wrong: "x"})
