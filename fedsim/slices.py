@@ -51,9 +51,7 @@ class ChannelStreams:
         self, edge_index: NDArray[np.int64], position: NDArray[np.int64], length: int
     ) -> NDArray[np.int32]:
         """Return the `length` items before each position, left-padded with 0, int32 (T, length)."""
-        out = np.zeros((len(position), length), np.int32)
-        _windows(self.items, self.offsets[edge_index], np.asarray(position, np.int64), out)
-        return out
+        return windows_before(self.items, self.offsets[edge_index], position, length)
 
     def at(self, edge_index: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the items at the positions given, int32 (T)."""
@@ -63,6 +61,24 @@ class ChannelStreams:
     def history(self) -> Streams:
         """Return what was known before round 1."""
         return take_heads(Streams(self.items, self.offsets), self.cuts[:, 0])
+
+
+def windows_before(
+    items: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    position: NDArray[np.int64],
+    length: int,
+) -> NDArray[np.int32]:
+    """Return the `length` items before each position of the streams that begin at `starts`.
+
+    Short windows are padded with 0 on the left; int32 (T, length).
+
+    >>> windows_before(np.array([7, 8, 9], np.int32), np.array([1]), np.array([2]), 3).tolist()
+    [[0, 8, 9]]
+    """
+    out = np.zeros((len(position), length), np.int32)
+    _windows(items, starts, np.asarray(position, np.int64), out)
+    return out
 
 
 def cut_by_count(

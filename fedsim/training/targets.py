@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.data.base import Streams
+from fedsim.slices import windows_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,9 @@ def windows(
     >>> windows(streams, np.array([0]), np.array([2]), 3).tolist()
     [[0, 7, 8]]
     """
-    index = position[..., None] + np.arange(-length, 0)
-    flat = streams.offsets[edge][..., None] + np.maximum(index, 0)
-    return np.where(index >= 0, streams.items[flat], 0).astype(np.int64)
+    starts = streams.offsets[edge].ravel()
+    found = windows_before(streams.items, starts, position.ravel(), length)
+    return found.reshape(*position.shape, length).astype(np.int64)
 
 
 def grouped(targets: Targets, size: int, generator: np.random.Generator) -> NDArray[np.int64]:

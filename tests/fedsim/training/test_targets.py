@@ -84,3 +84,10 @@ def test_streams_too_short_give_no_targets(lengths: list[int]) -> None:
     training, validation = split(streams_of(lengths))
     assert len(training) == len(validation) == 0
     assert grouped(training, 4, np.random.default_rng(0)).shape == (0, 4)
+
+
+def test_windows_of_streams_without_anything_are_padding() -> None:
+    """Even the last stream's, whose start lies behind all items."""
+    streams = streams_of([1, 0, 0])
+    for edge in (1, 2):
+        assert windows(streams, np.array([edge]), np.array([0]), 3).tolist() == [[0, 0, 0]]
