@@ -131,10 +131,11 @@ class Dispatch:
         owed = {batch.ref: i for i, queue in enumerate(self._owed) for batch in queue}
         if not starting and not owed:
             return []
-        full = timeout is None and len(starting) == len(self._slots)
-        limit = START_TIMEOUT if full else timeout
+        none_yet = len(starting) == len(self._slots)
+        impatient = none_yet and (timeout is None or timeout > START_TIMEOUT)
+        limit = START_TIMEOUT if impatient else timeout
         ready, _ = ray.wait([*starting, *owed], num_returns=1, timeout=limit)
-        if full and not ready:
+        if impatient and not ready:
             raise RunError(
                 f"no worker has started within {START_TIMEOUT:.0f} s; ask for fewer workers "
                 "or enlarge the cluster ('ray status' shows what it has)"

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("ray")
 from fedsim.engine.base_grid import FIRST_NODE_ID
-from fedsim.engine.dispatch import BATCH_BYTES, DEPTH, MAX_BATCH, Dispatch, Pace
+from fedsim.engine.dispatch import BATCH_BYTES, DEPTH, MAX_BATCH, START_TIMEOUT, Dispatch, Pace
 from fedsim.engine.internals import SUPERLINK_NODE_ID, identify
 from fedsim.engine.workers import Slot
+from fedsim.errors import RunError
 from tests.fedsim.engine.apps import messages
 
 
@@ -74,6 +75,25 @@ def test_a_busy_worker_waits_for_a_full_batch_while_more_may_come() -> None:
     assert (even.batches, odd.batches) == ([[0, 2]], [[1]])
     dispatch.send(more=False)
     assert even.batches == [[0, 2], [4]]
+
+
+@pytest.mark.parametrize("timeout", [None, 3600.0])
+def test_a_full_cluster_is_told_and_not_waited_for_until_the_rounds_timeout(
+    timeout: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = NotingSlot()
+    slot.starting = "pending"  # type: ignore[assignment]
+    waited: list[float | None] = []
+
+    def wait(refs: list[object], timeout: float | None, **_: object) -> tuple[list[Any], list[Any]]:
+        waited.append(timeout)
+        return [], refs
+
+    monkeypatch.setattr("fedsim.engine.dispatch.ray.wait", wait)
+    with pytest.raises(RunError, match=r"no worker has started within 300 s; ask for fewer"):
+        Dispatch(cast(list[Slot], [slot])).collect(timeout)
+    assert waited == [START_TIMEOUT]
+    assert Dispatch(cast(list[Slot], [slot])).collect(5.0) == []
 
 
 def test_abandoned_messages_are_all_returned() -> None:
