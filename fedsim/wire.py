@@ -184,7 +184,8 @@ def _identity(columns: Columns) -> tuple[int, int]:
     names = [f"{c.name}:{type(k).__name__}:{k.config.model_dump_json()}" for c, k in columns]
     fingerprint = 0
     for column, codec in columns:
-        fingerprint = zlib.crc32(codec.side_information(), column.layout.fingerprint ^ fingerprint)
+        start = column.layout.fingerprint ^ column.salt ^ fingerprint
+        fingerprint = zlib.crc32(codec.side_information(), start)
     return zlib.crc32(";".join(names).encode()) & 0xFF, fingerprint
 
 

@@ -32,12 +32,13 @@ class Column:
 
     Rows of a ``mask`` are packed bits, uint8 (B, layout.packed_bytes), bits past the last
     parameter zero; rows of a ``dense`` column are float32 (B, layout.size). One row may
-    stand for all edges.
+    stand for all edges. `salt` tells networks of one layout apart.
     """
 
     name: str
     kind: Literal["mask", "dense"]
     layout: Layout
+    salt: int = 0
 
     @property
     def width(self) -> int:

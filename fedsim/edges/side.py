@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -106,9 +107,16 @@ def make_setting(
 
 
 def make_columns(strategy: EdgeCloudStrategy, provision: Arrays) -> Columns:
-    """Return the answer's columns with codecs that have taken their side information."""
+    """Return the answer's columns with codecs that have taken their side information.
+
+    An answer of another model, seed or strategy is another network's, whatever its layout.
+    """
+    scenario = strategy.setting.scenario
+    network = [scenario.model.model_dump_json(), scenario.strategy.name, str(scenario.seed)]
+    salt = zlib.crc32("\n".join(network).encode())
     made = []
-    for column in strategy.columns():
+    for plain in strategy.columns():
+        column = replace(plain, salt=salt)
         config = strategy.codec(column)
         codec: Codec = plugins.load("codecs", config.name)(config, column)
         side = provision.get(f"codec.{column.name}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,13 @@ def test_another_backbone_is_told() -> None:
     records = wire.seal([(caser.column, caser)], {"mask": np.zeros((1, 1923), np.uint8)})
     with pytest.raises(WireError, match=r"edge 5 is of another backbone .*provision the edge"):
         wire.open_records(ONE, records, edges=np.array([5]))
+
+
+def test_another_network_of_the_same_layout_is_told() -> None:
+    other = Bitmask(Options(name="bitmask"), replace(MASK.column, salt=7))
+    records = wire.seal([(other.column, other)], ROWS)
+    with pytest.raises(WireError, match=r"is of another backbone .*provision the edge"):
+        wire.open_records(ONE, records)
 
 
 def test_another_codec_is_told() -> None:

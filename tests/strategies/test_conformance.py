@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,51 @@ def test_a_resumed_run_ends_in_the_same_bytes(name: str, tmp_path: Path) -> None
     part = Run(stopped.value.path)
     assert part.rounds_done == 1
     assert ledger_bytes(resume(part.path)) == ledger_bytes(whole)
+
+
+def codec_cases() -> list[Any]:
+    """Return every codec with a strategy whose answers it takes, and not by default."""
+    cases = []
+    for strategy in ("diet", "full_download"):
+        usual = plugins.load("strategies", strategy).Config(name=strategy).codec.name
+        kinds = plugins.load("codecs", usual).kinds
+        for codec in plugins.available("codecs"):
+            if kinds & plugins.load("codecs", codec).kinds and codec != usual:
+                cases.append(pytest.param(strategy, {"name": codec}, id=f"{strategy}-{codec}"))
+    half = {"name": "dense", "dtype": "fp16"}
+    return [*cases, pytest.param("full_download", half, id="full_download-fp16")]
+
+
+@pytest.mark.parametrize(("strategy", "codec"), codec_cases())
+def test_any_codec_goes_through_a_whole_run(
+    strategy: str, codec: dict[str, object], tmp_path: Path
+) -> None:
+    scenario = tiny({"name": strategy, "codec": codec}, **TROUBLE)
+    whole = run(scenario, out=tmp_path / "whole")
+    later = whole.ledger[whole.ledger["round"] > 0]
+    assert later.answered.any()
+    with pytest.raises(Interrupted) as stopped:
+        run(scenario, out=tmp_path / "cut", display=StopAfter(2))
+    assert ledger_bytes(resume(stopped.value.path)) == ledger_bytes(whole)
+
+
+def test_edges_without_history_in_a_channel_are_served(name: str, tmp_path: Path) -> None:
+    """Channels by genre leave many edges nothing: the last edges, and all those trained on."""
+    films, users = 30, 12
+    genres = ["|".join("01"[genre == film % 3] for genre in range(19)) for film in range(films)]
+    (tmp_path / "u.item").write_text(
+        "".join(f"{film + 1}|Film {film}|1|2|3|{genres[film]}\n" for film in range(films))
+    )
+    seen = [(user, film) for user in range(users) for film in range(films)]
+    kept = [(u, f) for u, f in seen if f % 3 == 0 or (u < 3 and f % 3 == 1)]
+    (tmp_path / "u.data").write_text(
+        "".join(f"{user + 1}\t{film + 1}\t5\t{film}\n" for user, film in kept)
+    )
+    data = {"name": "movielens", "path": str(tmp_path), "min_item_count": 1}
+    channels = [{"name": "a", "genres": ["unknown"]}, {"name": "b", "genres": ["Action"]}]
+    place = {"data": data, "channels": channels, "population.edges": users}
+    done = run(tiny(name, **place), out=tmp_path)
+    assert done.ledger.groupby("channel").targets.sum().gt(0).all()
 
 
 def test_a_tight_budget_is_kept_and_said(name: str, tmp_path: Path) -> None:
