@@ -60,7 +60,7 @@ class Splice(PartialDrift):
         rows = np.flatnonzero(self.drifts(edges))
         if not len(rows) or self.first > self.rounds:
             return parts
-        gifts = cut(self.donors(edges, parts, cut, interests)[rows])
+        gifts = cut(self.donors(edges, rows, parts, cut, interests))
         return tuple(
             _splice(part, gift, rows, self.first, len(known))
             for part, gift, known in zip(parts, gifts, interests, strict=True)
@@ -69,16 +69,17 @@ class Splice(PartialDrift):
     def donors(
         self,
         edges: NDArray[np.int64],
+        rows: NDArray[np.int64],
         parts: tuple[ChannelStreams, ...],
         cut: Cut,
         interests: _Interests,
     ) -> NDArray[np.int64]:
-        """Return whom each edge would go on as, int64 (B)."""
-        drawn = rng.uniform(self.seed, "drift/donor", edges, self.config.candidates)
+        """Return whom the edges at these rows would go on as, int64 (rows)."""
+        drawn = rng.uniform(self.seed, "drift/donor", edges[rows], self.config.candidates)
         jumps = 1 + (drawn * (self.num_edges - 1)).astype(np.int64)
-        candidates = (edges[:, None] + jumps) % self.num_edges
+        candidates = (edges[rows, None] + jumps) % self.num_edges
         others = cut(candidates.reshape(-1))
-        own = np.repeat(self._interest(parts, interests), self.config.candidates, axis=0)
+        own = np.repeat(self._interest(parts, interests)[rows], self.config.candidates, axis=0)
         distance = np.nan_to_num(jensen_shannon(own, self._interest(others, interests)))
         left = sum(other.cuts[:, -1] - other.cuts[:, self.first - 1] for other in others)
         distance = np.where(left > 0, distance, -1).reshape(candidates.shape)

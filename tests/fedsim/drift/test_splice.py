@@ -29,9 +29,9 @@ def splice(at: int, edges: int = EDGES, candidates: int = 8) -> Splice:
 
 def test_the_donor_is_dissimilar() -> None:
     edges = np.arange(EDGES)
-    donors = splice(2).donors(edges, cut(edges), cut, (INTERESTS,))
+    donors = splice(2).donors(edges, edges, cut(edges), cut, (INTERESTS,))
     assert ((donors - edges) % 2 == 1).all()
-    alone = splice(2, candidates=1).donors(edges, cut(edges), cut, (INTERESTS,))
+    alone = splice(2, candidates=1).donors(edges, edges, cut(edges), cut, (INTERESTS,))
     assert (alone != edges).all()
     assert len(set(alone)) > 5
 
@@ -85,5 +85,5 @@ def test_a_donor_has_something_left_to_give() -> None:
         return (part,)
 
     edges = np.arange(EDGES)
-    donors = splice(2, candidates=19).donors(edges, few(edges), few, (INTERESTS,))
+    donors = splice(2, candidates=19).donors(edges, edges, few(edges), few, (INTERESTS,))
     assert ((donors % 2 == 0) | (donors == 13)).all()
