@@ -29,6 +29,17 @@ def console() -> Console:
 
 
 @contextmanager
+def hushed(quiet: bool) -> Iterator[None]:
+    """Let nothing be drawn inside if `quiet`: neither rounds nor trainings."""
+    shared = console()
+    before, shared.quiet = shared.quiet, shared.quiet or quiet
+    try:
+        yield
+    finally:
+        shared.quiet = before
+
+
+@contextmanager
 def progress(label: str, steps: int) -> Iterator[Callable[[], None]]:
     """Yield what advances a progress bar by a step; it is drawn on a terminal only."""
     if not console().is_terminal:

@@ -154,7 +154,7 @@ def committed_rounds(run_dir: str | Path) -> int:
         if file.name != _name(expected):
             raise StoreError(
                 f"{file.parent}: {_name(expected)} is missing but {file.name} is there; "
-                "restore it, or delete the later rounds and resume"
+                "restore it, or start the run anew"
             )
         _check(file)
     return len(files) - 1
@@ -285,8 +285,8 @@ def _check(file: Path) -> None:
         metadata = pq.read_schema(file).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"cannot read {file}: {error}; it is damaged or missing: delete it and "
-            "the rounds after it, then resume"
+            f"cannot read {file}: {error}; it is damaged or missing: if it is the last round's, "
+            "delete it and resume, else restore it or start the run anew"
         ) from error
     found = metadata.get(_VERSION_KEY, b"none").decode()
     if found != str(VERSION):

@@ -151,8 +151,8 @@ def _unpack(path: Path, data: bytes) -> dict[str, NDArray[Any]]:
     body = memoryview(data)[4:]
     if len(data) < 4 or zlib.crc32(body) != int.from_bytes(data[:4], "little"):
         raise StoreError(
-            f"{path}: is damaged: its checksum does not match; delete the ledger's files of that "
-            "round and later, then resume, or start the run anew"
+            f"{path}: is damaged: its checksum does not match; delete the ledger's file of that "
+            "round if it is the last, then resume, or start the run anew"
         )
     try:
         return safetensors.load(bytes(body))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedsim.display import Display, console
-from fedsim.engine.directory import open_run_dir
+from fedsim.engine.directory import changed_since, open_run_dir
 from fedsim.engine.run import Run, resume
 from fedsim.errors import ConfigError, RunError, nearest
 from fedsim.folders import write_study
@@ -105,9 +105,16 @@ def run_variants(
         for number in range(seeds)
     ]
     write_study(folder, (job.path for job in todo))
+    tell = tell or (lambda _: None)
+    for job in todo:
+        if changed := changed_since(job.path):
+            tell(
+                f"{job.label}, seed {job.seed}: {job.path} was begun with other code ({changed}); "
+                "it is taken as it is, delete it to run it anew"
+            )
     count = min(jobs or os.cpu_count() or 1, len(todo))
     run = _one_by_one if count == 1 else _side_by_side
-    done = dict(run(todo, count, tell or (lambda _: None)))
+    done = dict(run(todo, count, tell))
     return [done[job.path] for job in todo]
 
 

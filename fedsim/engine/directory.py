@@ -109,6 +109,20 @@ def check_same(run_dir: Path, scenario: ScenarioConfig) -> None:
         )
 
 
+def changed_since(run_dir: Path) -> str:
+    """Return which of commit and packages are others than when a run began; "" if none.
+
+    A folder that is no run directory yet has nothing that could have changed.
+    """
+    file = run_dir / "env.json"
+    if not file.is_file():
+        return ""
+    then = json.loads(file.read_text())
+    now = {"commit": _git("rev-parse", "HEAD"), **{name: _version(name) for name in PACKAGES}}
+    before = {"commit": then.get("commit"), **then.get("packages", {})}
+    return ", ".join(name for name in now if before.get(name, now[name]) != now[name])
+
+
 def describe_environment(scenario: ScenarioConfig) -> dict[str, Any]:
     """Return what else a result may depend on: versions, platform, commit, seed."""
     return {

@@ -12,7 +12,7 @@ from flwr.app import Context, RecordDict
 
 from fedsim import ledger
 from fedsim.client_app import make_client_app
-from fedsim.display import Display
+from fedsim.display import Display, hushed
 from fedsim.engine.base_grid import BaseGrid
 from fedsim.engine.directory import check_same, create_run_dir, read_scenario
 from fedsim.engine.local_grid import LocalGrid
@@ -144,7 +144,7 @@ def _hold(run_dir: Path, scenario: ScenarioConfig, display: Display | None) -> R
         "run-dir": str(run_dir),
     }
     try:
-        with make_grid(scenario, config) as grid:
+        with hushed(shown.quiet), make_grid(scenario, config) as grid:
             context = Context(
                 run_id=grid.run.run_id,
                 node_id=0,

@@ -110,7 +110,7 @@ def test_a_gap_is_an_error(tmp_path: Path) -> None:
     for number in (0, 1, 2):
         ledger.commit_round(tmp_path, number, [batch(number, np.arange(3))])
     (tmp_path / "ledger" / "round-00001.parquet").unlink()
-    with pytest.raises(StoreError, match=r"round-00001.parquet is missing.*delete the later"):
+    with pytest.raises(StoreError, match=r"round-00001.parquet is missing.*restore it, or start"):
         ledger.committed_rounds(tmp_path)
 
 

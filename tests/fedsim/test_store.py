@@ -100,7 +100,7 @@ def test_a_damaged_file_is_told(tmp_path: Path, damage: str) -> None:
     if damage == "flip":
         data[len(data) // 2] ^= 1
     path.write_bytes({"cut": bytes(data[:-3]), "flip": bytes(data), "empty": b""}[damage])
-    match = r"r0001.bin: is damaged: .*delete the ledger's files of that round and later"
+    match = r"r0001.bin: is damaged: .*delete the ledger's file of that round if it is the last"
     with pytest.raises(StoreError, match=match):
         CellStore.open(tmp_path, 12, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_finished_run_of_a_study_is_taken_as_it_is(tmp_path: Path) -> None:
     again = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
     assert again.path == first.path
     assert (again.path / "ledger" / "round-00003.parquet").stat().st_mtime_ns == stamp
+
+
+def test_a_run_begun_with_other_code_is_taken_but_told(tmp_path: Path) -> None:
+    first = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
+    told: list[str] = []
+    compare(tiny(), ["static"], out=tmp_path, jobs=1, tell=told.append)
+    assert not any("other code" in line for line in told)
+    file = first.path / "env.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"commit": "0" * 40}))
+    compare(tiny(), ["static"], out=tmp_path, jobs=1, tell=told.append)
+    assert "begun with other code (commit); it is taken as it is, delete it" in told[-2]
 
 
 def test_a_study_with_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
