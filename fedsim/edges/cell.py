@@ -25,6 +25,9 @@ from fedsim.setting import Arrays
 from fedsim.store import CellStore
 from fedsim.wire import encode_items, open_records, seal
 
+TRAINED_AT_ONCE = 256
+"""Edges whose local training is held in memory at a time."""
+
 
 class CellRound:
     """One cell in one round; `index` names the cell."""
@@ -112,17 +115,25 @@ class CellRound:
         streams, columns = self.cell.channels[channel], self.side.columns[channel]
         history = streams.cuts[edges, self.round - 1]
         edges = edges[history > 1]
-        held = self._held(channel, edges)
-        new = self.side.half.update(channel, held, streams, edges, self.round)
-        records = seal(columns, new)
-        paid = spend(self.tokens, edges, records.sizes)
-        decoded = open_records(columns, records.take(np.flatnonzero(paid)))
-        examples = self.side.half.examples(streams.cuts[edges[paid], self.round - 1])
-        out = self._sent(channel, edges, records.sizes, paid)
-        out[f"{channel}.examples"] = np.asarray([examples.sum()])
-        for name, values in decoded.items():
-            mean = np.average(values, axis=0, weights=examples) if paid.any() else values.sum(0)
-            out[f"{channel}.mean.{name}"] = mean.astype(np.float32)
+        sizes, paid = np.zeros(len(edges), np.int64), np.zeros(len(edges), np.bool_)
+        sums: dict[str, NDArray[np.float64]] = {}
+        total = 0.0
+        for start in range(0, max(len(edges), 1), TRAINED_AT_ONCE):
+            part = slice(start, start + TRAINED_AT_ONCE)
+            held = self._held(channel, edges[part])
+            new = self.side.half.update(channel, held, streams, edges[part], self.round)
+            records = seal(columns, new)
+            sizes[part], paid[part] = records.sizes, spend(self.tokens, edges[part], records.sizes)
+            sent = edges[part][paid[part]]
+            records = records.take(np.flatnonzero(paid[part]))
+            decoded = open_records(columns, records, edges=self.cell.edges[sent])
+            examples = self.side.half.examples(streams.cuts[sent, self.round - 1])
+            total += float(examples.sum())
+            for name, values in decoded.items():
+                sums[name] = sums.get(name, 0.0) + examples @ values
+        out = self._sent(channel, edges, sizes, paid) | {f"{channel}.examples": np.array([total])}
+        for name, values in sums.items():
+            out[f"{channel}.mean.{name}"] = (values / (total or 1.0)).astype(np.float32)
         return out
 
     def _sent(
