@@ -1,7 +1,7 @@
 """DIET's generator: a sequence extractor and hypernetworks for every layer.
 
 Fu et al., DIET: Customized Slimming for Incompatible Networks in Sequential Recommendation.
-WWW 2024. https://arxiv.org/abs/2406.08804
+KDD 2024. https://arxiv.org/abs/2406.08804
 
 Notation: `B` edges, `H` upload length, `D` embedding size.
 """

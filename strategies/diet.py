@@ -1,7 +1,8 @@
 """DIET: the cloud answers an edge's recent items with a mask of its own for frozen weights.
 
 Fu, Zhang, Lv, Chen, Li: DIET: Customized Slimming for Incompatible Networks in Sequential
-Recommendation. WWW 2024. https://arxiv.org/abs/2406.08804
+Recommendation. KDD 2024. https://doi.org/10.1145/3637528.3671669
+https://arxiv.org/abs/2406.08804
 
 The conversation, top to bottom: an edge uploads its window; the cloud's generator, trained
 on history, makes scores for every weight of the backbone (equations 7 and 8), corrected by a

@@ -1,7 +1,7 @@
 """DIETING: DIET over one stored layer, of which every layer reads its leading slice.
 
 Section 3.2, equation 5 of Fu, Zhang, Lv, Chen, Li: DIET: Customized Slimming for
-Incompatible Networks in Sequential Recommendation. WWW 2024.
+Incompatible Networks in Sequential Recommendation. KDD 2024.
 https://arxiv.org/abs/2406.08804
 
 The conversation is DIET's (see `strategies.diet`); an edge stores the largest layer's frozen

@@ -9,7 +9,7 @@ each with weights of its own. The example-weighted mean of all edges is Flower's
 aggregation (algorithm 1), and everybody is answered with it.
 
 Ours: item embeddings, positions and norms stay as the cloud provisioned them, as in the
-accounting of Fu et al., DIET (WWW 2024); weights start as the cloud trained them on history,
+accounting of Fu et al., DIET (KDD 2024); weights start as the cloud trained them on history,
 or as drawn.
 """
 

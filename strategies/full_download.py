@@ -4,7 +4,7 @@ What an edge-cloud recommender without diets does to stay up to date, and the ce
 downlink: 32 bits for every weight, every edge and every round. Our own choice of how: in
 each round a few warm-started Adam steps on batches of which half are targets of the uploads
 seen so far and half of history; item embeddings, positions and norms stay as provisioned,
-as in the accounting of Fu et al., DIET (WWW 2024), https://arxiv.org/abs/2406.08804.
+as in the accounting of Fu et al., DIET (KDD 2024), https://arxiv.org/abs/2406.08804.
 """
 
 from __future__ import annotations

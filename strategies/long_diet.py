@@ -1,6 +1,6 @@
 """Long diet: DIET's masks generated from a long upload, on top of a global mask. Ours.
 
-Why: DIET (Fu et al., WWW 2024, https://arxiv.org/abs/2406.08804) generates a mask from the
+Why: DIET (Fu et al., KDD 2024, https://arxiv.org/abs/2406.08804) generates a mask from the
 same few items that the backbone reads anyway. Two changes make the answer worth sending, at
 the same bits and the same cost on the edge:
 

@@ -2,7 +2,7 @@
 
 What every edge is provisioned with before round 1 is all it ever gets. The baseline "Base"
 of Fu et al., DIET: Customized Slimming for Incompatible Networks in Sequential
-Recommendation. WWW 2024. https://arxiv.org/abs/2406.08804
+Recommendation. KDD 2024. https://arxiv.org/abs/2406.08804
 
 Ours: early stopping on validation (overtrained, as the paper's figure suggests, Base is a
 weak rival), and `extra_epochs` with a fresh optimiser and schedule, so that a method which

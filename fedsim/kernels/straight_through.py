@@ -10,7 +10,7 @@ A signed mask also flips the kept weight where s is negative; it is then taken f
 and the sign is left out of g.
 
 Fu et al.: DIET: Customized Slimming for Incompatible Networks in Sequential
-Recommendation. WWW 2024. https://arxiv.org/abs/2406.08804
+Recommendation. KDD 2024. https://arxiv.org/abs/2406.08804
 """
 
 from __future__ import annotations

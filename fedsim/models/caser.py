@@ -3,7 +3,7 @@
 Tang, Wang: Personalized Top-N Sequential Recommendation via Convolutional Sequence
 Embedding. WSDM 2018. https://arxiv.org/abs/1809.07426
 
-Sized as in the tables of Fu et al., DIET (WWW 2024): 16 horizontal filters of every height
+Sized as in the tables of Fu et al., DIET (KDD 2024): 16 horizontal filters of every height
 1..L and 4 vertical filters of length L, whose filters alone are maskable; the appendix names
 the two numbers the other way round, but only these give the tables' figures. The output
 layer, which the paper neither masks nor counts as transferred, is among the small

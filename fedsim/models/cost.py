@@ -1,6 +1,6 @@
 """What methods cost an edge: parameters, bits of an answer, bits stored, MACs.
 
-The accounting of Fu et al., DIET (WWW 2024), https://arxiv.org/abs/2406.08804: only
+The accounting of Fu et al., DIET (KDD 2024), https://arxiv.org/abs/2406.08804: only
 maskable parameters count; a float is 32 bits, a pruned model in CSR form 64 bits (value and
 index) a kept element, a diet one bit a parameter. Item embeddings, norms, biases and
 positions are outside; what an edge really stores and receives, to the byte, is in the

@@ -3,7 +3,7 @@
 Kang, McAuley: Self-Attentive Sequential Recommendation. ICDM 2018.
 https://arxiv.org/abs/1808.09781
 
-Sized and simplified as in Fu et al., DIET (WWW 2024): per block five maskable maps (query,
+Sized and simplified as in Fu et al., DIET (KDD 2024): per block five maskable maps (query,
 key, value, two feed-forward), no projection after attention, no biases. The last block
 works out only the last position, the one that answers. A padded position is seen by nobody
 but itself.
