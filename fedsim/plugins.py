@@ -34,7 +34,9 @@ FAMILIES = {
 class Options(BaseModel):
     """Base of every plugin's options; `name` is the plugin's own name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     name: str = ""
 

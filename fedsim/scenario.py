@@ -42,7 +42,9 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """Base of every section: frozen, no unknown key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class PopulationConfig(Section):

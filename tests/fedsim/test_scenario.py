@@ -1,3 +1,4 @@
+import math
 import re
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_a_file_is_named_after_itself(tmp_path: Path) -> None:
         (
             {"budget.bytes_per_round": 100, "budget.burst_bytes": 60},
             "burst_bytes = 60 is less than bytes_per_round = 100",
+        ),
+        ({"train.lr": math.inf}, "'train.lr' = inf: Input should be a finite number"),
+        (
+            {"drift.name": "sudden", "drift.at": math.nan},
+            "'drift.at' = nan: Input should be a finite number",
+        ),
+        (
+            {"population.devices": {"4g": math.inf}},
+            "'population.devices.4g' = inf: Input should be",
         ),
         ({"channels": []}, "'channels' = []: give at least one channel"),
         ({"evaluation.exclude": "last"}, "'none', 'window' or 'seen'"),
