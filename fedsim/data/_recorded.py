@@ -18,7 +18,8 @@ from fedsim.errors import ConfigError, DataError, nearest
 from fedsim.scenario import ChannelConfig, Count, ScenarioConfig
 from fedsim.slices import take
 
-_Least = Annotated[int, Field(ge=0)]
+Least = Annotated[int, Field(ge=0)]
+"""How many interactions an item or a user must have to be kept."""
 
 
 class RecordedConfig(DatasetConfig):
@@ -26,11 +27,11 @@ class RecordedConfig(DatasetConfig):
 
     path: Path
     """File or folder; looked for from the working directory and in ``$FEDSIM_DATA``."""
-    min_item_count: _Least = 0
+    min_item_count: Least = 0
     """Drop items with fewer interactions, in one pass; 0 drops none."""
-    k_core: _Least = 0
+    k_core: Least = 0
     """Drop users and items with fewer interactions until none is left; 0 drops none."""
-    min_interactions: _Least = 0
+    min_interactions: Least = 0
     """Then drop users with fewer interactions; 0 drops none."""
     clusters: Count = 16
     """Interests found by clustering, where the data has no genres."""

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json
 
-from fedsim.data._recorded import Log, RecordedConfig, RecordedDataset
+from fedsim.data._recorded import Least, Log, RecordedConfig, RecordedDataset
 from fedsim.data.reading import (
     Column,
     codes,
@@ -40,7 +40,7 @@ _REVIEW = 'expected one JSON object with "reviewerID", "asin" and "unixReviewTim
 class AmazonConfig(RecordedConfig):
     """Options of `amazon`."""
 
-    k_core: int = 10
+    k_core: Least = 10
     """Drop users and items with fewer interactions until none is left; 0 drops none."""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fedsim.data._recorded import Details, Log, RecordedConfig, RecordedDataset
+from fedsim.data._recorded import Details, Least, Log, RecordedConfig, RecordedDataset
 from fedsim.data.fetch import SOURCES
 from fedsim.data.reading import Column, codes, find_data, read_columns, read_lines
 from fedsim.errors import DataError
@@ -46,7 +46,7 @@ class MovieLensConfig(RecordedConfig):
 
     path: Path = Path("ml-100k")
     """Folder of ``u.data`` (100K) or ``ratings.dat`` (1M), or that file."""
-    min_item_count: int = 21
+    min_item_count: Least = 21
     """Drop items with fewer interactions, in one pass."""
 
 

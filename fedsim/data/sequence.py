@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedsim.data._recorded import Log, RecordedConfig, RecordedDataset
+from fedsim.data._recorded import Least, Log, RecordedConfig, RecordedDataset
 from fedsim.data.reading import Column, codes, find_data, first_line, read_columns
 
 _COLUMNS = (Column("user", "text"), Column("item", "text"))
@@ -18,7 +18,7 @@ _COLUMNS = (Column("user", "text"), Column("item", "text"))
 class SequenceConfig(RecordedConfig):
     """Options of `sequence`."""
 
-    k_core: int = 5
+    k_core: Least = 5
     """Drop users and items with fewer interactions until none is left; 0 drops none."""
 
 

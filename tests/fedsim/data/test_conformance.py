@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fedsim import plugins
+from fedsim.data._recorded import RecordedConfig
 from fedsim.data.base import Dataset, GenerativeDataset, Streams
 from fedsim.data.stats import recorded_statistics, statistics
+from fedsim.errors import ConfigError
 from fedsim.population import Population
+from fedsim.scenario import build
 from tests.worlds import world
 
 NAMES = sorted(plugins.available("datasets"))
@@ -115,6 +119,17 @@ def test_statistics_count_what_streams_hold(datasets: list[Dataset]) -> None:
         recorded = recorded_statistics(dataset)
         assert (recorded is None) == isinstance(dataset, GenerativeDataset)
         assert recorded is None or recorded.interactions >= row.interactions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_that_drop_the_rare_are_no_negative_numbers(name: str) -> None:
+    config = plugins.load("datasets", name).Config
+    if not issubclass(config, RecordedConfig):
+        pytest.skip("generated: nothing is dropped")
+    for key in ("min_item_count", "k_core", "min_interactions"):
+        message = f"'data.{key}' = -3: Input should be greater than or equal to 0"
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            build({"data": {"name": name, "path": "file", key: -3}})
 
 
 def test_a_population_can_be_made_of_it(datasets: list[Dataset]) -> None:
