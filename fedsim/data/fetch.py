@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def _download(source: Source, archive: Path, folder: Path) -> None:
     try:
         with urllib.request.urlopen(source.url, timeout=_TIMEOUT_S) as reply:
             content = reply.read()
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise DataError(
             f"cannot download {source.url}: {reason}; check the connection, or get it with "

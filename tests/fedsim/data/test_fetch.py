@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -53,6 +55,34 @@ def test_being_offline_is_said(place: Path, tmp_path: Path) -> None:
     place.unlink()
     with pytest.raises(DataError, match=r"cannot download .*tiny\.zip: .*; check the connection"):
         fetch("tiny", tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+class BreaksOff(BaseHTTPRequestHandler):
+    """Promises a hundred bytes and hangs up after four."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"half")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_download_that_breaks_off_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), BreaksOff) as server:
+        source = Source(f"http://127.0.0.1:{server.server_port}/tiny.zip", "", ("a",), "")
+        monkeypatch.setattr(module, "SOURCES", {"tiny": source})
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(DataError, match=r"cannot download .*96 more expected.*; check the"):
+            fetch("tiny", tmp_path / "data")
+        thread.join()
     assert list((tmp_path / "data").iterdir()) == []
 
 
