@@ -151,7 +151,7 @@ class Population:
         return tuple(part.history() for part in self._cut_streams(edges))
 
     def edges_table(self) -> Iterator[pa.RecordBatch]:
-        """Yield one record batch per cell: edge, cell, device, ood, drifts."""
+        """Yield one record batch per cell: edge, cell, device, ood."""
         names = pa.array(list(DEVICES))
         size = self.scenario.population.cell_size
         for index in range(self.num_cells):
@@ -161,7 +161,6 @@ class Population:
                 "cell": pa.array(np.full(len(edges), index, np.int32)),
                 "device": pa.DictionaryArray.from_arrays(self.devices(edges), names),
                 "ood": pa.array(self.is_ood(edges)),
-                "drifts": pa.array(self.drift.weights(edges).any(axis=1)),
             }
             yield pa.RecordBatch.from_pydict(columns)
 

@@ -47,11 +47,6 @@ class Log:
     user_names: NDArray[Any]
     item_names: NDArray[Any]
 
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """How many users, items and interactions there are."""
-        return len(self.user_names), len(self.item_names), len(self.items)
-
     def keep(self, rows: NDArray[np.bool_]) -> Log:
         """Return some of the interactions, users and items numbered anew without gaps."""
         users, user_codes = np.unique(self.users[rows], return_inverse=True)
@@ -84,9 +79,7 @@ class RecordedDataset(Dataset):
     def __init__(self, config: RecordedConfig, scenario: ScenarioConfig) -> None:
         self.config = config
         self.seed = scenario.seed
-        recorded = self.read()
-        self.recorded = recorded.counts
-        self.log = protocol(recorded, config).in_order()
+        self.log = protocol(self.read(), config).in_order()
         if not len(self.log.items):
             raise DataError(
                 f"{config.path}: no interaction is left with min_item_count = "

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedsim.data._recorded import RecordedDataset
 from fedsim.data.base import Dataset
 
 
@@ -42,10 +41,3 @@ def statistics(dataset: Dataset) -> tuple[Statistics, ...]:
         )
         for channel in dataset.channels
     )
-
-
-def recorded_statistics(dataset: Dataset) -> Statistics | None:
-    """Return the statistics of the file as it is, before the protocol; None if generated."""
-    if not isinstance(dataset, RecordedDataset):
-        return None
-    return Statistics("as recorded", *dataset.recorded)

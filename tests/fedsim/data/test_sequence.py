@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedsim.data.sequence import Sequence, SequenceConfig
-from fedsim.data.stats import recorded_statistics, statistics
+from fedsim.data.stats import statistics
 from fedsim.errors import ConfigError, DataError
 from fedsim.population import Population
 from tests.worlds import real_data, world
@@ -58,10 +58,9 @@ def test_it_knows_no_genres(tmp_path: Path) -> None:
 def test_amazon_games_has_the_published_statistics() -> None:
     path = real_data("amazon-games/Video.txt")
     config = SequenceConfig(name="sequence", path=path)
-    dataset = Population(world(data=config, population={})).dataset
-    recorded = recorded_statistics(dataset)
-    assert recorded is not None
-    assert (recorded.users, recorded.items, recorded.interactions) == (31_013, 23_715, 287_107)
+    dataset = Sequence(config, world(data=config, population={}))
+    log = dataset.read()  # before the protocol
+    assert (len(log.user_names), len(log.item_names), len(log.items)) == (31_013, 23_715, 287_107)
     (row,) = statistics(dataset)
     assert (row.users, row.items, row.interactions) == (24_303, 10_672, 231_780)
     assert dataset.streams(0, np.arange(row.users)).lengths.min() >= 5
