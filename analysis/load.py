@@ -11,7 +11,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -139,10 +139,11 @@ class Runs:
         self._connection.execute(f"create {kind} {name} as {sql}")
 
 
-def load(source: Source) -> Runs:
+def load(source: Source, labels: Sequence[str] | None = None) -> Runs:
     """Return the runs named: a `Runs` as it is, directories, or a ledger frame.
 
-    A directory is a run's, or a folder of runs, of a study above all.
+    A directory is a run's, or a folder of runs, of a study above all. `labels` says what
+    run directories are called here, one each, whatever they were called when they began.
 
     Raises
     ------
@@ -160,7 +161,11 @@ def load(source: Source) -> Runs:
     folders = [run for item in items for run in runs_in(_folder(item))]  # type: ignore[union-attr]
     if not folders:
         raise RunError("no run to analyse; name at least one run directory, runs/NAME/TIME-HASH")
-    infos = distinct_labels([_info(folder) for folder in folders])
+    infos = [_info(folder) for folder in folders]
+    if labels is None:
+        infos = distinct_labels(infos)
+    else:
+        infos = [replace(info, label=name) for info, name in zip(infos, labels, strict=True)]
     pairs = list(zip(folders, infos, strict=True))
     tables = {
         "ledger": [ledger.round_files(f, last=info.last_round) for f, info in pairs],

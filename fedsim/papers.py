@@ -75,9 +75,20 @@ def load_paper(name: str) -> PaperSpec:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     try:
-        return PaperSpec.model_validate(table)
+        spec = PaperSpec.model_validate(table)
     except ValidationError as error:
         raise ConfigError(f"{file}: {explain(error, table, PaperSpec)}") from error
+    _check_labels(file, spec)
+    return spec
+
+
+def _check_labels(file: Path, spec: PaperSpec) -> None:
+    labels = [row.label for row in spec.rows]
+    if len(set(labels)) != len(labels):
+        raise ConfigError(f"{file}: rows need distinct labels, got {labels}")
+    for label in (label for pair in spec.pairs for label in pair):
+        if label not in labels:
+            raise ConfigError(f"{file}: 'pairs' names no row '{label}'; {nearest(label, labels)}")
 
 
 def paper(

@@ -40,7 +40,9 @@ def paper(
         done = run_table(
             name, data=data, seeds=seeds, labels=only, out=out, jobs=jobs, tell=display.note
         )
-    loaded = common.analysis("load").load([run for runs in done.runs.values() for run in runs])
+    runs = [(run, label) for label, found in done.runs.items() for run in found]
+    folders, labels = [run.path for run, _ in runs], [label for _, label in runs]
+    loaded = common.analysis("load").load(folders, labels)
     rows = _rows(done, loaded)
     pairs = _pairs(done, loaded)
     if as_json:

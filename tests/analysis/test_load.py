@@ -68,6 +68,12 @@ def test_a_label_in_env_json_wins(tmp_path: Path) -> None:
     assert made.labels == ("diet", "mg")
 
 
+def test_labels_that_are_given_win(tmp_path: Path) -> None:
+    made = [make_run(tmp_path, SMALL, "diet", label=label) for label in ("mg", "all")]
+    assert load(made, ["a", "b"]).labels == ("a", "b")
+    assert load(made, ["a", "a"]).members("a") == [0, 1]
+
+
 def test_methods_that_share_a_label_are_told_apart_by_their_settings(tmp_path: Path) -> None:
     first = make_run(tmp_path / "a", SMALL, "diet")
     second = make_run(tmp_path / "b", SMALL, "diet")

@@ -3,11 +3,12 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -225,6 +226,69 @@ def test_compare_prints_a_line_a_strategy(tiny_file: Path, tmp_path: Path) -> No
     text = succeed(*arguments, "--out", tmp_path)
     assert "static" in text
     assert "diet" in text
+
+
+TABLE = """
+title = "Two rivals"
+scenario = "{scenario}"
+seeds = 2
+pairs = [["Neighbours", "{label}"]]
+[[rows]]
+label = "{label}"
+group = "all items"
+set = {{ "strategy.name" = "popularity" }}
+paper = {{ ndcg_10 = 0.0625 }}
+goal = {{ hit_10 = 0.9375 }}
+[[rows]]
+label = "Neighbours"
+group = "all items"
+set = {{ "strategy.name" = "cooccurrence" }}
+"""
+
+
+def accuracies(runs: Iterable[Path], metric: str) -> float:
+    """A metric of some runs, the mean over them, from their ledgers alone."""
+    served = [Run(path).ledger.query("round > 0") for path in runs]
+    return float(np.mean([rows[metric].sum() / rows["targets"].sum() for rows in served]))
+
+
+def test_paper_prints_measured_beside_published_and_wanted(tiny_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(TABLE.format(scenario=tiny_file, label="Popular (all)"))
+    arguments = ("paper", file, "--out", tmp_path, "--jobs", 1, "--quiet")
+    made = json.loads(succeed(*arguments, "--json"))
+    popular, rival = made["rows"]
+    (pair,) = made["pairs"]
+    assert [row["label"] for row in made["rows"]] == ["Popular (all)", "Neighbours"]
+    assert (made["title"], popular["group"], popular["seeds"]) == ("Two rivals", "all items", 2)
+    assert (popular["paper"], popular["goal"]) == ({"ndcg_10": 0.0625}, {"hit_10": 0.9375})
+    folder = tmp_path / "paper" / "mine"
+    for row, name in ((popular, "Popular"), (rival, "Neighbours")):
+        runs = sorted(folder.glob(f"{name}-*"))
+        assert len(runs) == 2
+        assert row["NDCG@10"] == pytest.approx(accuracies(runs, "ndcg_10"))
+        assert row["Hit@10"] == pytest.approx(accuracies(runs, "hit_10"))
+    assert pair["value"] == pytest.approx(rival["NDCG@10"] - popular["NDCG@10"])
+    assert pair["low"] <= pair["value"] <= pair["high"]
+
+    text = succeed(*arguments)
+    assert "Two rivals: all items" in text
+    line = next(line for line in text.splitlines() if line.startswith("Popular (all)"))
+    assert f"{popular['NDCG@10']:.4f} [{popular['NDCG@10_low']:.4f}, " in line
+    assert re.search(r"\] +0\.0625 .*\] +0\.9375 *$", line)
+    assert f"Neighbours - Popular (all), NDCG@10: {pair['value']:+.4f} [" in text
+
+
+def test_paper_takes_runs_whose_label_was_reworded(tiny_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    arguments = ("paper", file, "--out", tmp_path, "--jobs", 1, "--quiet", "--json")
+    file.write_text(TABLE.format(scenario=tiny_file, label="Popular (all)"))
+    before = json.loads(succeed(*arguments, "--seeds", 1))
+    file.write_text(TABLE.format(scenario=tiny_file, label="Popular [all]"))
+    after = json.loads(succeed(*arguments, "--seeds", 2))
+    assert [row["label"] for row in after["rows"]] == ["Popular [all]", "Neighbours"]
+    assert [row["seeds"] for row in before["rows"] + after["rows"]] == [1, 1, 2, 2]
+    assert len(list((tmp_path / "paper" / "mine").glob("Popular-*"))) == 2
 
 
 def test_report_writes_one_page(tiny_file: Path, tmp_path: Path) -> None:

@@ -107,6 +107,12 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text(TABLE + "\nseed = 3\n")
     with pytest.raises(ConfigError, match=r"unknown key 'rows\.0\.seed'; did you mean 'set'"):
         load_paper(str(tmp_path / "bad.toml"))
+    (tmp_path / "twice.toml").write_text(TABLE + '[[rows]]\nlabel = "Base"\n')
+    with pytest.raises(ConfigError, match=r"rows need distinct labels, got \['Base', 'Base'\]"):
+        load_paper(str(tmp_path / "twice.toml"))
+    (tmp_path / "pair.toml").write_text('pairs = [["Base", "Bass"]]\n' + TABLE)
+    with pytest.raises(ConfigError, match="'pairs' names no row 'Bass'; did you mean 'Base'"):
+        load_paper(str(tmp_path / "pair.toml"))
     (tmp_path / "mine.toml").write_text(TABLE)
     with pytest.raises(ConfigError, match=r"no variant 'Bas'; did you mean 'Base'"):
         paper(str(tmp_path / "mine.toml"), labels=["Bas"], out=tmp_path)
