@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from fedsim.errors import StoreError
 from fedsim.files import replacing
 
-VERSION = 1
+VERSION = 2
 """Of the tables below; goes up when a column changes its name, type or meaning."""
 
 ROW_GROUP = 1 << 16
@@ -45,12 +45,15 @@ def schema(ks: Sequence[int]) -> pa.Schema:
     drift_score                  Jensen-Shannon divergence of interests, 0..1; or null
     requested, answered          the policy asked for an answer; one arrived
     refused                      asked, but the budget could not pay
+    too_large                    asked, but the answer does not fit into the memory
     stale_rounds                 rounds since the answer in use arrived
     uplink_bytes, downlink_bytes exact lengths of what was encoded (round 0: provision)
     candidate_bytes              item embeddings sent; not part of `downlink_bytes`
     stored_bytes                 what the channel keeps on the edge after the round
+    memory_bytes                 room for the channel's answer; null without a limit
     paper_bits                   the answer's size by the papers' accounting
     macs                         multiply-accumulates of one inference
+    train_macs                   multiply-accumulates of the round's training on the edge
     targets                      next items predicted
     hit_K, ndcg_K, mrr           sums over the targets
     latency_ms                   bytes over bandwidth plus round trip; null without traffic
@@ -62,13 +65,16 @@ def schema(ks: Sequence[int]) -> pa.Schema:
         ("requested", pa.bool_()),
         ("answered", pa.bool_()),
         ("refused", pa.bool_()),
+        ("too_large", pa.bool_()),
         ("stale_rounds", pa.int32()),
         ("uplink_bytes", pa.int64()),
         ("downlink_bytes", pa.int64()),
         ("candidate_bytes", pa.int64()),
         ("stored_bytes", pa.int64()),
+        ("memory_bytes", pa.int64()),
         ("paper_bits", pa.int64()),
         ("macs", pa.int64()),
+        ("train_macs", pa.int64()),
         *_sums(ks),
         ("latency_ms", pa.float32()),
     ]
@@ -204,7 +210,7 @@ def cutoffs(columns: Iterable[str]) -> list[int]:
 
 
 _KEYS = [("round", pa.int32()), ("edge", pa.int64()), ("channel", pa.int16())]
-_NULLABLE = {"drift_score", "latency_ms", "budget_bytes_per_round"}
+_NULLABLE = {"drift_score", "memory_bytes", "latency_ms", "budget_bytes_per_round"}
 
 
 def _sums(ks: Sequence[int]) -> list[tuple[str, pa.DataType]]:

@@ -26,6 +26,7 @@ from pydantic import (
 from fedsim.devices import DEVICES
 from fedsim.errors import ConfigError, nearest
 from fedsim.explain import explain
+from fedsim.overrides import depth, set_dotted, split_override
 from fedsim.plugins import (
     BackboneOptions,
     DatasetOptions,
@@ -37,6 +38,7 @@ from fedsim.plugins import (
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Room = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -111,6 +113,26 @@ class BudgetConfig(Section):
         return self
 
 
+class MemoryConfig(Section):
+    """Room for answers on an edge: what does not fit is not sent."""
+
+    bytes: Room | dict[str, Room] | None = None
+    """Bytes for one channel's answer, for all edges or by device class (a class that is not
+    named has no limit); no limit when unset."""
+    least: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Other apps want memory too: the share of the bytes that is free is drawn anew for each
+    edge, uniformly from here to 1."""
+    every: Count = 1
+    """Rounds a draw lasts."""
+
+    @model_validator(mode="after")
+    def _known_devices(self) -> MemoryConfig:
+        for name in self.bytes if isinstance(self.bytes, dict) else ():
+            if name not in DEVICES:
+                raise ValueError(f"unknown device class '{name}'; {nearest(name, DEVICES)}")
+        return self
+
+
 class TrainConfig(Section):
     """Training in the cloud on history."""
 
@@ -180,6 +202,7 @@ class ScenarioConfig(Section):
     drift: DriftOptions = Field(default="none")
     request: PolicyOptions = Field(default="always")
     budget: BudgetConfig = BudgetConfig()
+    memory: MemoryConfig = MemoryConfig()
     model: BackboneOptions = Field(default="sasrec")
     strategy: StrategyOptions = Field(default="diet")
     train: TrainConfig = TrainConfig()
@@ -240,7 +263,7 @@ def build(
     """
     merged = json.loads(json.dumps(dict(table)))
     _name_plugins(merged)
-    for dotted, value in sorted((changes or {}).items(), key=_depth):
+    for dotted, value in sorted((changes or {}).items(), key=depth):
         set_dotted(merged, dotted, value)
     _name_plugins(merged)
     try:
@@ -276,66 +299,6 @@ def shipped_scenarios() -> dict[str, Path]:
 
     folder = Path(str(importlib.import_module("scenarios").__file__)).parent
     return {file.stem: file for file in sorted(folder.glob("*.toml"))}
-
-
-def split_override(text: str) -> tuple[str, object]:
-    """Split ``a.b=3`` into name and value; the value is TOML, or else a bare word.
-
-    >>> split_override("strategy.keep=0.2"), split_override("drift.name=sudden")
-    (('strategy.keep', 0.2), ('drift.name', 'sudden'))
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise ConfigError(f"override '{text}' is not of the form key=value")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()
-
-
-def set_dotted(table: dict[str, Any], dotted: str, value: object) -> None:
-    """Set ``a.b.c`` in nested tables; a plugin's new name drops the old one's options.
-
-    A number names an entry of a list, as in ``channels.0.name``.
-    """
-    *parents, last = dotted.split(".")
-    within_list = False
-    inner: Any = table
-    for part in parents:
-        within_list = isinstance(inner, list)
-        inner = _entered(inner, part, dotted)
-    renamed = last == "name" and parents and not within_list
-    if renamed and isinstance(inner, dict) and inner.get("name") != value:
-        inner.clear()
-    if isinstance(inner, list):
-        inner[_index(inner, last, dotted)] = value
-    else:
-        inner[last] = value
-
-
-def _entered(table: Any, part: str, dotted: str) -> Any:
-    """Return what is inside a table or a list, a new table where there is none."""
-    if isinstance(table, list):
-        return table[_index(table, part, dotted)]
-    inner = table.get(part)
-    if isinstance(inner, str):
-        inner = {"name": inner}
-    table[part] = inner if isinstance(inner, dict | list) else {}
-    return table[part]
-
-
-def _index(entries: list[Any], part: str, dotted: str) -> int:
-    if not part.isdecimal() or int(part) >= len(entries):
-        raise ConfigError(
-            f"'{dotted}': '{part}' names no entry of a list of {len(entries)}; "
-            f"give a number from 0 to {len(entries) - 1}, or set the whole list"
-        )
-    return int(part)
-
-
-def _depth(change: tuple[str, object]) -> int:
-    """Return how deep a dotted name is; ``strategy.name`` stands for ``strategy``."""
-    return change[0].removesuffix(".name").count(".")
 
 
 def _name_plugins(table: dict[str, Any]) -> None:

@@ -35,10 +35,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """Recent items of B edges in one channel: int32 (B, H), left-padded with 0."""
+    """Recent items of B edges in one channel: int32 (B, H), left-padded with 0.
+
+    `memory` is what each has room for: bytes of this channel's stored answer in this round,
+    int64 (B), or None without a limit.
+    """
 
     edges: NDArray[np.int64]
     items: NDArray[np.int32]
+    memory: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

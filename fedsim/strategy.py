@@ -44,6 +44,11 @@ class EdgeHalf:
     product with the item embeddings of the channel's candidates.
     """
 
+    asks: ClassVar[bool] = True
+    """Edges ask the cloud for answers."""
+    adapts: ClassVar[bool] = False
+    """Edges train what they hold on their own items, and keep the outcome to themselves."""
+
     def __init__(self, setting: Setting, config: Any, provision: Provision) -> None:
         self.setting, self.config, self.provision = setting, config, provision
         self.backbone = setting.backbone
@@ -81,6 +86,39 @@ class EdgeHalf:
     def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
         """Return multiply-accumulates of one inference, int64 (B or 1)."""
         return self.backbone.macs(None)
+
+    def paper_bits(self, channel: int, rows: Arrays) -> NDArray[np.int64] | None:
+        """Return the size of these answers by a paper's formula, int64 (B or 1) bits.
+
+        None: 1 bit for an element of a mask, 32 for a float.
+        """
+        return None
+
+    def shrink(self, channel: int, rows: Arrays, memory: NDArray[np.int64]) -> Arrays:
+        """Return what edges keep of rows (B, n) whose record does not fit into memory bytes (B).
+
+        An edge that cannot drop parts keeps everything, which is the default.
+        """
+        return rows
+
+    def adapt(
+        self,
+        channel: int,
+        rows: Arrays,
+        streams: ChannelStreams,
+        edges: NDArray[np.int64],
+        round: int,
+    ) -> Arrays:
+        """Return what edges hold after training on their own items (where `adapts`).
+
+        After the round's answers are applied, before its items are ranked; arguments as for
+        `update`, whose outcome would be sent.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not adapt on the edge")
+
+    def adapt_macs(self, channel: int, known: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return multiply-accumulates of `adapt` for edges that know so many items, int64 (B)."""
+        return np.zeros(len(known), np.int64)
 
     def update(
         self,

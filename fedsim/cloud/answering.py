@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from fedsim.budget import spend
 from fedsim.cloud.kit import Kit
 from fedsim.errors import RunError
 from fedsim.files import write_atomic
+from fedsim.memory import Memory, make_room
+from fedsim.population import Population
 from fedsim.ragged import Ragged
-from fedsim.scenario import ScenarioConfig
-from fedsim.setting import Arrays, Uploads
+from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.store import CellStore
-from fedsim.strategy import EdgeCloudStrategy
+from fedsim.strategy import EdgeCloudStrategy, EdgeHalf
 from fedsim.wire import at_rest, decode_items, seal
 
 
@@ -31,29 +33,32 @@ class Answering:
     """
 
     def __init__(
-        self, scenario: ScenarioConfig, strategy: EdgeCloudStrategy, kit: Kit, folder: Path
+        self, population: Population, strategy: EdgeCloudStrategy, kit: Kit, folder: Path
     ) -> None:
-        self.scenario, self.strategy, self.kit, self.folder = scenario, strategy, kit, folder
+        self.strategy, self.kit, self.folder = strategy, kit, folder
         self.columns = kit.columns(strategy)
         self.at_rest = tuple(tuple(at_rest(columns)) for columns in self.columns)
         self.mirrors = any(codec.needs_held for part in self.columns for _, codec in part)
+        self.memory = Memory(population.scenario, population)
 
-    def uploads(self, channel: int, sent: Named) -> Uploads:
+    def uploads(self, channel: int, round: int, sent: Named) -> Uploads:
         """Decode what a cell's edges uploaded."""
         edges = sent["names"][sent[f"{channel}.edges"]]
         records = _records(sent, channel)
         num_items = self.strategy.setting.channels[channel].num_items
-        return Uploads(edges, decode_items(records, num_items, int(sent["length"][0]), edges))
+        items = decode_items(records, num_items, int(sent["length"][0]), edges)
+        return Uploads(edges, items, self.memory.free(edges, round))
 
     def answer(self, cell: int, round: int, sent: Named) -> Named:
         """Return a cell's answers as `CellRound.evaluate` takes them."""
         tokens = sent["tokens"].copy()
-        mirror = self._mirror(cell, round, len(tokens)) if self.mirrors else None
+        mirror = self._mirror(cell, round, sent["names"]) if self.mirrors else None
         out: Named = {}
         for c in range(len(self.columns)):
             out |= {name: sent[name] for name in (f"{c}.requested", f"{c}.uplink")}
             out[f"{c}.refused"] = sent[f"{c}.refused"].copy()
-            out |= self._channel(c, round, sent, tokens, mirror, out[f"{c}.refused"])
+            out[f"{c}.too_large"] = np.zeros(len(tokens), np.bool_)
+            out |= self._channel(c, round, sent, tokens, mirror, out)
         if mirror is not None:
             mirror.save(round)
             mirror.drop_before(round - 1)
@@ -66,13 +71,21 @@ class Answering:
         sent: Named,
         tokens: NDArray[np.float64],
         mirror: CellStore | None,
-        refused: NDArray[np.bool_],
+        out: Named,
     ) -> Named:
+        """Return the answers that are sent; mark those that are not in `out`."""
         edges = np.asarray(sent[f"{channel}.edges"], np.int64)
         columns = self.columns[channel]
         if not len(edges) or not columns:
             return _answered(channel, edges[:0], Ragged.empty())
         rows = self._rows(channel, round, sent)
+        fits = self._fits(channel, round, rows, sent["names"][edges])
+        out[f"{channel}.too_large"][edges[~fits]] = True
+        if not fits.all():
+            edges = edges[fits]
+            rows = {n: row if len(row) == 1 else row[fits] for n, row in rows.items()}
+            if not len(edges):
+                return _answered(channel, edges, Ragged.empty())
         held = None
         if mirror is not None:
             names = sent["names"][edges]
@@ -82,7 +95,7 @@ class Answering:
             rows = spread(rows, len(edges))
         records = seal(columns, rows, held)
         paid = spend(tokens, edges, np.broadcast_to(records.sizes, len(edges)))
-        refused[edges[~paid]] = True
+        out[f"{channel}.refused"][edges[~paid]] = True
         if mirror is not None:
             kept = {name: row[paid] for name, row in rows.items()}
             mirror.put(channel, edges[paid], seal(self.at_rest[channel], kept))
@@ -90,20 +103,40 @@ class Answering:
             records = records.take(np.flatnonzero(paid))
         return _answered(channel, edges[paid], records)
 
+    def _fits(
+        self, channel: int, round: int, rows: Arrays, names: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Tell whose record, as it is stored, has room, bool (B)."""
+        free = self.memory.free(names, round)
+        if free is None:
+            return np.ones(len(names), np.bool_)
+        return np.broadcast_to(seal(self.at_rest[channel], rows).sizes, len(names)) <= free
+
     def _rows(self, channel: int, round: int, sent: Named) -> Arrays:
         if self.strategy.federated:
             edges = sent["names"][sent[f"{channel}.edges"]]
             nothing = Uploads(edges, np.empty((len(edges), 0), np.int32))
             return self.strategy.answer(channel, nothing, round)
-        return self.strategy.answer(channel, self.uploads(channel, sent), round)
+        return self.strategy.answer(channel, self.uploads(channel, round, sent), round)
 
-    def _mirror(self, cell: int, round: int, count: int) -> CellStore:
+    def _mirror(self, cell: int, round: int, names: NDArray[np.int64]) -> CellStore:
+        """Return what the cloud knows the edges to hold when a round begins."""
         if round > 1:
-            return CellStore.open(self.folder, cell, round - 1)
-        store = CellStore(self.folder, cell, count, len(self.columns))
+            store = CellStore.open(self.folder, cell, round - 1)
+        else:
+            store = CellStore(self.folder, cell, len(names), len(self.columns))
+            for c, columns in enumerate(self.at_rest):
+                store.put(c, np.arange(len(names)), seal(columns, self.strategy.initial(c)))
+        free = self.memory.free(names, round)
         for c, columns in enumerate(self.at_rest):
-            store.put(c, np.arange(count), seal(columns, self.strategy.initial(c)))
+            make_room(self.half, store, columns, c, names, free)
         return store
+
+    @cached_property
+    def half(self) -> EdgeHalf:
+        """An edge half as the edges have it, which says what they drop."""
+        setting, config = self.strategy.setting, self.strategy.config
+        return self.strategy.edge(setting, config, Provision.decode(self.kit.parts))
 
     # ---- what a resumed run needs ---------------------------------------------------------
 

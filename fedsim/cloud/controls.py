@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.arrays import Named
+from fedsim.memory import Memory
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Arrays, Uploads
@@ -43,7 +44,11 @@ def sample_of(scenario: ScenarioConfig, edges: int, count: int) -> NDArray[np.in
 
 
 def answers(
-    scenario: ScenarioConfig, strategy: EdgeCloudStrategy, round: int, sent: Mapping[int, Named]
+    scenario: ScenarioConfig,
+    strategy: EdgeCloudStrategy,
+    round: int,
+    sent: Mapping[int, Named],
+    memory: Memory,
 ) -> dict[int, Named]:
     """Return each sampled cell's control rows, ``C.control.KIND.COLUMN`` for ``C.sample``.
 
@@ -56,7 +61,7 @@ def answers(
     }
     out: dict[int, Named] = {cell: {} for cell in sent}
     for c in range(len(strategy.setting.channels)):
-        for kind, rows in _kinds(scenario, strategy, c, round, sent, samples).items():
+        for kind, rows in _kinds(scenario, strategy, c, round, sent, samples, memory).items():
             start = 0
             for cell, sample in samples.items():
                 part = slice(start, start := start + len(sample))
@@ -74,18 +79,17 @@ def _kinds(
     round: int,
     sent: Mapping[int, Named],
     samples: Mapping[int, NDArray[np.int64]],
+    memory: Memory,
 ) -> dict[str, Arrays]:
     """Return for every kind the rows of the whole sample, cell after cell."""
 
     def at(lag: int) -> Arrays:
-        parts = [
-            strategy.answer(
-                channel,
-                Uploads(sent[cell]["names"][sample], sent[cell][f"{channel}.lag{lag}"][sample]),
-                round,
-            )
-            for cell, sample in samples.items()
-        ]
+        parts = []
+        for cell, sample in samples.items():
+            names = sent[cell]["names"][sample]
+            items = sent[cell][f"{channel}.lag{lag}"][sample]
+            uploads = Uploads(names, items, memory.free(names, round))
+            parts.append(strategy.answer(channel, uploads, round))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     own = at(0)

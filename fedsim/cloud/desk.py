@@ -63,7 +63,7 @@ class Desk:
         self.scenario, self.population, self.strategy = scenario, population, strategy
         self.kit, self.run_dir, self.done = kit, run_dir, done
         self.hosts, self.report = hosts, report
-        self.answering = Answering(scenario, strategy, kit, run_dir / "state" / "cloud")
+        self.answering = Answering(population, strategy, kit, run_dir / "state" / "cloud")
         self.sampled = controls.sampled_cells(scenario, population)
         self.spool = Spool(run_dir)
 
@@ -100,11 +100,12 @@ class Desk:
                     self.strategy.take_update(c, mean)
         else:
             channels = range(len(self.population.channels))
-            self.strategy.learn(self.round(server_round), [self._uploads(c) for c in channels])
+            round = self.round(server_round)
+            self.strategy.learn(round, [self._uploads(c, round) for c in channels])
 
-    def _uploads(self, channel: int) -> Iterator[Uploads]:
+    def _uploads(self, channel: int, round: int) -> Iterator[Uploads]:
         for cell in range(self.population.num_cells):
-            yield self.answering.uploads(channel, self.spool.get(cell))
+            yield self.answering.uploads(channel, round, self.spool.get(cell))
 
     # ---- answers ------------------------------------------------------------------------
 
@@ -114,7 +115,8 @@ class Desk:
         measured: Mapping[int, Named] = {}
         if controls.due(self.scenario, self.strategy, round):
             sent = {cell: self.spool.get(cell) for cell in sorted(self.sampled)}
-            measured = controls.answers(self.scenario, self.strategy, round, sent)
+            room = self.answering.memory
+            measured = controls.answers(self.scenario, self.strategy, round, sent, room)
         for cell, node in enumerate(self.hosts):
             arrays = self.answering.answer(cell, round, self.spool.get(cell))
             arrays |= measured.get(cell, {})

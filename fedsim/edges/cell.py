@@ -18,6 +18,7 @@ from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
 from fedsim.edges.side import EdgeSide
 from fedsim.errors import RunError
 from fedsim.ledger import controls_schema, rows, schema
+from fedsim.memory import make_room
 from fedsim.metrics import ranking_sums
 from fedsim.policies.base import Situation
 from fedsim.ragged import Ragged
@@ -39,6 +40,9 @@ class CellRound:
         self.store = self._load()
         self.state = self.store.state
         self.tokens = side.budget.earn(self.state["tokens"])
+        self.memory = side.memory.free(self.cell.edges, round)
+        for c, columns in enumerate(side.store_columns):
+            make_room(side.half, self.store, columns, c, self.cell.edges, self.memory)
 
     def _load(self) -> CellStore:
         folder = self.side.folder
@@ -91,7 +95,7 @@ class CellRound:
             waited=np.where(asked_round > 0, self.round - asked_round, -1).astype(np.int32),
         )
         wanted = self.side.policy.requests(situation) & self.cell.available(self.round)
-        return wanted & bool(self.side.columns[channel])
+        return wanted & (self.side.half.asks and bool(self.side.columns[channel]))
 
     def _interests(self, channel: int, windows: NDArray[np.int32]) -> NDArray[np.float32]:
         interests = self.side.population.channels[channel].interests
@@ -162,15 +166,17 @@ class CellRound:
         """Apply the answers, rank the round's items, keep the state; return both tables.
 
         `message` names for each channel C the edges answered ``C.answered``, the record of
-        each (or one for all) in ``C.buffer`` / ``C.offsets``, and echoes ``C.requested``,
-        ``C.uplink`` and ``C.refused``; control rows are ``C.control.KIND.COLUMN`` for edges
-        ``C.sample``.
+        each (or one for all) in ``C.buffer`` / ``C.offsets``, those whose answer has no room
+        in ``C.too_large``, and echoes ``C.requested``, ``C.uplink`` and ``C.refused``;
+        control rows are ``C.control.KIND.COLUMN`` for edges ``C.sample``.
         """
         ledger, controls = [], []
         for c in range(self.channels):
             downlink = self._apply(c, message)
-            self._note_request(c, message[f"{c}.requested"] & ~message[f"{c}.refused"])
-            ledger.append(self._test(c, message, downlink))
+            served = ~(message[f"{c}.refused"] | message[f"{c}.too_large"])
+            self._note_request(c, message[f"{c}.requested"] & served)
+            trained = self._adapt(c)
+            ledger.append(self._test(c, message, downlink, trained))
             controls += self._controls(c, message)
         self.state["tokens"] = self.tokens
         self.store.save(self.round)
@@ -205,12 +211,32 @@ class CellRound:
             records = seal(self.side.store_columns[channel], values)
         self.store.put(channel, edges, records)
 
+    def _adapt(self, channel: int) -> NDArray[np.int64]:
+        """Let edges train what they hold; return what it takes, int64 (B) MACs."""
+        spent = np.zeros(self.count, np.int64)
+        half, streams = self.side.half, self.cell.channels[channel]
+        if not half.adapts:
+            return spent
+        edges = np.flatnonzero(streams.cuts[:, self.round - 1] > 1)
+        for start in range(0, len(edges), TRAINED_AT_ONCE):
+            part = edges[start : start + TRAINED_AT_ONCE]
+            rows = half.adapt(channel, self._held(channel, part), streams, part, self.round)
+            self.store.put(channel, part, seal(self.side.store_columns[channel], rows))
+            spent[part] = half.adapt_macs(channel, streams.cuts[part, self.round - 1])
+        return spent
+
     def _note_request(self, channel: int, requested: NDArray[np.bool_]) -> None:
         recent = self._interests(channel, self._windows(channel)[requested])
         self.state[f"{channel}.asked"][requested] = recent
         self.state[f"{channel}.asked_round"][requested] = self.round
 
-    def _test(self, channel: int, message: Named, downlink: NDArray[np.int64]) -> pa.RecordBatch:
+    def _test(
+        self,
+        channel: int,
+        message: Named,
+        downlink: NDArray[np.int64],
+        trained: NDArray[np.int64],
+    ) -> pa.RecordBatch:
         """Rank the round's items with the answers held; return the ledger's rows."""
         everybody = np.arange(self.count)
         answers = self._held(channel, everybody)
@@ -229,13 +255,16 @@ class CellRound:
             requested=requested,
             answered=answered,
             refused=message[f"{channel}.refused"],
+            too_large=message[f"{channel}.too_large"],
             stale_rounds=self.round - self.state[f"{channel}.answered_round"],
             uplink_bytes=uplink,
             downlink_bytes=downlink,
             candidate_bytes=self._candidate_bytes(channel) * (sums["targets"] > 0),
             stored_bytes=self.side.fixed_bytes[channel] + self.store.stored_bytes()[:, channel],
-            paper_bits=answered * self.side.paper_bits(channel),
+            memory_bytes=self.memory,
+            paper_bits=answered * self.side.paper_bits(channel, answers),
             macs=np.broadcast_to(self.side.half.macs(channel, answers), self.count),
+            train_macs=trained,
             latency_ms=self._latency_ms(uplink, downlink),
             **sums,
         )

@@ -16,6 +16,8 @@ from fedsim.answers import Columns
 from fedsim.budget import Budget
 from fedsim.codecs.base import Codec
 from fedsim.devices import DEVICES
+from fedsim.errors import ConfigError
+from fedsim.memory import Memory
 from fedsim.policies.base import Policy
 from fedsim.population import Population
 from fedsim.ragged import Ragged
@@ -36,6 +38,7 @@ class EdgeSide:
     """For each channel its answers' columns and codecs."""
     policy: Policy
     budget: Budget
+    memory: Memory
     federated: bool
     fixed_bytes: tuple[int, ...]
     """For each channel the bytes of its provision that no answer replaces."""
@@ -61,12 +64,19 @@ class EdgeSide:
             "rtt": np.asarray([device.rtt_ms for device in classes]),
         }
 
-    def paper_bits(self, channel: int) -> int:
-        """Bits of one answer by the papers' rule: 1 a masked parameter, 32 a dense one."""
-        return sum(
+    def paper_bits(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
+        """Bits of answers by the papers' rule, 1 a masked parameter and 32 a dense one, int64.
+
+        Unless the strategy has a rule of its own; (B or 1).
+        """
+        own = self.half.paper_bits(channel, rows)
+        if own is not None:
+            return own
+        bits = sum(
             column.layout.size * (1 if column.kind == "mask" else 32)
             for column, _ in self.columns[channel]
         )
+        return np.array([bits])
 
     @staticmethod
     def make(
@@ -84,6 +94,7 @@ class EdgeSide:
             columns=tuple(make_columns(strategy, arrays) for arrays in provision.channels),
             policy=policy,
             budget=Budget(scenario.budget),
+            memory=Memory(scenario, population),
             federated=strategy.federated,
             fixed_bytes=tuple(
                 len(parts[f"channel.{c}"]) - arrays.get("initial", np.empty(0)).nbytes
@@ -122,5 +133,10 @@ def make_columns(strategy: EdgeCloudStrategy, provision: Arrays) -> Columns:
         side = provision.get(f"codec.{column.name}")
         if side is not None:
             codec.load(side.tobytes())
+        if codec.needs_held and strategy.edge.adapts:
+            raise ConfigError(
+                f"strategy.codec = '{config.name}' needs the answer an edge was sent, but "
+                f"'{scenario.strategy.name}' edges train theirs on; take 'dense' or 'csr'"
+            )
         made.append((column, codec))
     return tuple(made)

@@ -7,15 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import ConfigError
+from fedsim.overrides import set_dotted, split_override
 from fedsim.scenario import (
     ScenarioConfig,
     build,
     digest,
     find_scenario,
     load_scenario,
-    set_dotted,
     shipped_scenarios,
-    split_override,
 )
 
 SYNTHETIC = {"data": {"name": "synthetic"}, "strategy": {"name": "static"}}
