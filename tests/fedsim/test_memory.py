@@ -14,6 +14,10 @@ from fedsim.population import Population
 from tests.studies import tiny
 
 EDGES = np.arange(24)
+SLOW: dict[str, object] = {
+    "population.devices": {"2g": 1.0, "wifi": 1.0},
+    "memory.bytes": {"2g": 700.0},
+}
 
 
 def memory(**changes: object) -> Memory:
@@ -43,11 +47,7 @@ def test_the_share_that_is_free_lasts_its_rounds_and_is_an_edges_own() -> None:
 
 
 def test_memory_goes_by_device_class_and_unnamed_classes_have_no_limit() -> None:
-    changes: dict[str, object] = {
-        "population.devices": {"2g": 1.0, "wifi": 1.0},
-        "memory.bytes": {"2g": 700.0},
-    }
-    scenario = tiny(**changes)
+    scenario = tiny(**SLOW)
     population = Population(scenario)
     free = Memory(scenario, population).free(EDGES, 1)
     assert free is not None
@@ -58,11 +58,7 @@ def test_memory_goes_by_device_class_and_unnamed_classes_have_no_limit() -> None
 
 
 def test_an_answer_without_room_is_not_sent_and_the_ledger_says_so(tmp_path: Path) -> None:
-    changes: dict[str, object] = {
-        "population.devices": {"2g": 1.0, "wifi": 1.0},
-        "memory.bytes": {"2g": 700.0},
-    }
-    done = run(tiny("diet", **changes), out=tmp_path)
+    done = run(tiny("diet", **SLOW), out=tmp_path)
     later = done.ledger[done.ledger["round"] > 0].merge(done.edges[["edge", "device"]])
     slow = later.device == "2g"
     assert later.too_large[slow].all()
