@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ def rich_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
 ) -> Table:
     """Return a plain table: the first column to the left, the others to the right."""
+    title = None if title is None else escape(title)
     made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="right" if index else "left", overflow="fold")
+        made.add_column(escape(column), justify="right" if index else "left", overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(escape, row))
     return made
 
 
@@ -119,7 +121,7 @@ def show(table: Any) -> None:
     rows = table.text.astype(str).to_numpy().tolist()
     console.print(rich_table([str(column) for column in table.text.columns], rows, table.title))
     if table.note:
-        console.print(f"[dim]{table.note}[/dim]")
+        console.print(table.note, style="dim", markup=False)
 
 
 def records(table: Any) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ def doctor(as_json: common.JsonOption = False) -> None:
 
     Example:  `fedsim doctor`
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from fedsim.doctor import examine
@@ -28,8 +29,8 @@ def doctor(as_json: common.JsonOption = False) -> None:
     else:
         table = Table(box=None, pad_edge=False, show_header=False)
         for finding in findings:
-            advice = f"[dim]{finding.advice}[/dim]"
-            table.add_row(_MARKS[finding.state], finding.what, finding.found, advice)
+            what, found, advice = map(escape, (finding.what, finding.found, finding.advice))
+            table.add_row(_MARKS[finding.state], what, found, f"[dim]{advice}[/dim]")
         common.out().print(table)
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)

@@ -62,10 +62,11 @@ def _first_line(cls: type) -> str:
 
 
 def _indented(rows: dict[str, str]) -> object:
+    from rich.markup import escape
     from rich.padding import Padding
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, line in rows.items():
-        table.add_row(name, line)
+        table.add_row(name, escape(line))
     return Padding(table, (0, 0, 1, 2), expand=False)

@@ -85,7 +85,8 @@ def _print(title: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) 
         console.print()
     for pair in pairs:
         value = _interval(pair["value"], pair["low"], pair["high"], sign="+")
-        console.print(f"{pair['first']} - {pair['second']}, {pair['metric']}: {value}")
+        named = f"{pair['first']} - {pair['second']}"
+        console.print(f"{named}, {pair['metric']}: {value}", markup=False)
     console.print("Brackets: 95 % bootstrap intervals over users.", style="dim")
 
 

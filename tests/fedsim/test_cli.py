@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,9 @@ def test_paper_takes_runs_whose_label_was_reworded(tiny_file: Path, tmp_path: Pa
     assert [row["label"] for row in after["rows"]] == ["Popular [all]", "Neighbours"]
     assert [row["seeds"] for row in before["rows"] + after["rows"]] == [1, 1, 2, 2]
     assert len(list((tmp_path / "paper" / "mine").glob("Popular-*"))) == 2
+    text = succeed(*arguments[:-1])
+    assert "\nPopular [all]  " in text
+    assert "\nNeighbours - Popular [all], NDCG@10: " in text
 
 
 def test_report_writes_one_page(tiny_file: Path, tmp_path: Path) -> None:
@@ -343,3 +347,12 @@ def test_doctor_tells_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert findings["data ml-100k"]["state"] == "note"
     assert "fedsim data fetch ml-100k" in findings["data ml-100k"]["advice"]
     assert "fedsim data fetch ml-100k" in succeed("doctor")
+
+
+def test_doctor_prints_extras_of_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "fedsim.doctor.version", lambda name: "1.0" if name == "flwr" else version(name)
+    )
+    done = call("doctor")
+    assert done.exit_code == 1
+    assert "pip install -c constraints.txt 'flwr[simulation]==1.41.*'" in done.stdout
