@@ -21,7 +21,7 @@ SLOW: dict[str, object] = {
 
 
 def memory(**changes: object) -> Memory:
-    scenario = tiny(**{f"memory.{name}": value for name, value in changes.items()})
+    scenario = tiny("static", **{f"memory.{name}": value for name, value in changes.items()})
     return Memory(scenario, Population(scenario))
 
 
@@ -47,7 +47,7 @@ def test_the_share_that_is_free_lasts_its_rounds_and_is_an_edges_own() -> None:
 
 
 def test_memory_goes_by_device_class_and_unnamed_classes_have_no_limit() -> None:
-    scenario = tiny(**SLOW)
+    scenario = tiny("static", **SLOW)
     population = Population(scenario)
     free = Memory(scenario, population).free(EDGES, 1)
     assert free is not None
@@ -72,4 +72,4 @@ def test_an_answer_without_room_is_not_sent_and_the_ledger_says_so(tmp_path: Pat
 
 def test_an_unknown_class_is_told_with_its_nearest() -> None:
     with pytest.raises(ConfigError, match=r"'memory' = .*unknown device class '4gg'.*'4g'"):
-        tiny(**{"memory.bytes": {"4gg": 700.0}})
+        tiny("static", **{"memory.bytes": {"4gg": 700.0}})
