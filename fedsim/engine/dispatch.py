@@ -1,11 +1,11 @@
 """Which message goes to which worker when, and what happens when a worker is lost.
 
-A message has a home worker, by its node, so that what a worker caches of a cell is of use
-again; a worker with nothing to do takes from the longest backlog. Batches of cheap messages
-grow and batches of dear ones shrink to single messages. A worker answers in order, so when
-one is lost, only the first batch it owes can be to blame: its messages are sent again one
-by one, the others as they were. A message present at `MAX_ATTEMPTS` losses is answered with
-an Error.
+A message has a home worker, by its node, so that a cell's files are likely in the cache of the
+machine that wrote them; a worker with nothing to do takes from the longest backlog. Batches of
+cheap messages grow and batches of dear ones shrink to single messages. A worker answers in
+order, so when one is lost, only the first batch it owes can be to blame: its messages are sent
+again one by one, the others as they were. A message present at `MAX_ATTEMPTS` losses is
+answered with an Error.
 """
 
 from __future__ import annotations
