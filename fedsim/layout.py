@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,19 @@ class Layout:
         return np.concatenate(
             [np.full(layer.rows, layer.columns, dtype=np.int64) for layer in self.layers]
         )
+
+    @cached_property
+    def block_sizes(self) -> NDArray[np.int64]:
+        """Parameters of each block, int64 (blocks).
+
+        A block is a run of layers whose names agree up to a dot; a layer without one is a
+        block of its own.
+
+        >>> Layout((Layer("block0.a", 2, 3), Layer("block0.b", 1, 2), Layer("c", 4, 1))).block_sizes
+        array([8, 4])
+        """
+        blocks = groupby(self.layers, key=lambda layer: layer.name.partition(".")[0])
+        return np.array([sum(layer.size for layer in layers) for _, layers in blocks], np.int64)
 
     @cached_property
     def fingerprint(self) -> int:

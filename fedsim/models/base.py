@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -21,12 +21,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from fedsim.kernels.masked_linear import MaskedMatrix
 from fedsim.layout import Layout
 from fedsim.plugins import Options, Plugin
 
-Weight = Tensor | MaskedMatrix
-"""One layer's weights: written out (B or 1, rows, columns), or as what selects them."""
+
+class Linear(Protocol):
+    """One layer's weights for each of B edges, as whatever can multiply with them."""
+
+    def linear(self, values: Tensor) -> Tensor:
+        """Return the products of values (B, M, columns) with the weights: (B, M, rows)."""
+
+
+Weight = Tensor | Linear
+"""One layer's weights: written out (B or 1, rows, columns), or as what makes them."""
 
 
 class BackboneConfig(Options):
@@ -162,6 +169,39 @@ class Backbone(Plugin):
         return np.asarray(kept_rows @ np.array(row_macs) + self.fixed_macs, np.int64)
 
 
+class Stack(Backbone):
+    """A backbone of residual blocks, any of which an edge may leave out.
+
+    The blocks cost the same and are those of `layout`, whose layers are named ``BLOCK.LAYER``.
+    """
+
+    @abstractmethod
+    def forward(
+        self,
+        weights: Sequence[Weight],
+        small: Mapping[str, Tensor],
+        embedded: Tensor,
+        padding: Tensor,
+        *,
+        dropout: float = 0.0,
+        gen: torch.Generator | None = None,
+        gates: Tensor | None = None,
+    ) -> Tensor:
+        """Return what each window asks for, from the blocks that are left in.
+
+        `gates` float32 (B or 1, blocks) is 1 where a block is left in and 0 where it is left
+        out, which then passes on exactly what it was given; all are in when None.
+        """
+
+    def stacked_macs(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the multiply-accumulates of one inference with the blocks chosen.
+
+        `chosen` is (B, blocks); a block left out costs nothing at all.
+        """
+        each = self.macs()[0] // chosen.shape[1]
+        return np.asarray(chosen.sum(axis=1) * each, np.int64)
+
+
 def xavier_normal(rows: int, columns: int, gen: torch.Generator) -> Tensor:
     """Return a (rows, columns) matrix with standard deviation sqrt(2 / (rows + columns))."""
     return torch.randn(rows, columns, generator=gen) * math.sqrt(2 / (rows + columns))
@@ -180,7 +220,7 @@ def apply_linear(values: Tensor, weight: Weight) -> Tensor:
 
     `values` is (B, ..., columns), `weight` (B or 1, rows, columns); gives (B, ..., rows).
     """
-    if isinstance(weight, MaskedMatrix):
+    if not isinstance(weight, Tensor):
         return weight.linear(values.flatten(1, -2)).view(*values.shape[:-1], -1)
     if len(weight) == 1:
         mapped: Tensor = F.linear(values, weight[0])

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1808.09781
 Sized and simplified as in Fu et al., DIET (KDD 2024): per block five maskable maps (query,
 key, value, two feed-forward), no projection after attention, no biases. The last block
 works out only the last position, the one that answers. A padded position is seen by nobody
-but itself.
+but itself. A block that is left out is an identity: its norms are left out with it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from torch import Tensor
 from fedsim.kernels.masked import WORD, sasrec_queries
 from fedsim.layout import Layer, Layout
 from fedsim.models.base import (
-    Backbone,
     BackboneConfig,
+    Stack,
     Weight,
     apply_linear,
     dropped,
@@ -55,7 +55,7 @@ class SASRecConfig(BackboneConfig):
         return self
 
 
-class SASRec(Backbone):
+class SASRec(Stack):
     """The backbone of the papers' main tables: 40,960 maskable parameters, 208,640 MACs."""
 
     Config = SASRecConfig
@@ -92,6 +92,7 @@ class SASRec(Backbone):
         *,
         dropout: float = 0.0,
         gen: torch.Generator | None = None,
+        gates: Tensor | None = None,
     ) -> Tensor:
         def normed(values: Tensor, index: int) -> Tensor:
             gain, bias = small["norm_gain"][index], small["norm_bias"][index]
@@ -103,11 +104,10 @@ class SASRec(Backbone):
         hidden = _hidden(padding)
         for block in range(self.blocks):
             query, key, value, ffn1, ffn2 = weights[block * 5 : block * 5 + 5]
-            asking, unseen = z, hidden
+            given, unseen = z, hidden
             if block == self.blocks - 1:
-                asking, unseen = z[:, :, -1:], hidden[..., -1:, :]
-            if not post:
-                asking = normed(asking, 1 + 2 * block)
+                given, unseen = z[:, :, -1:], hidden[..., -1:, :]
+            asking = given if post else normed(given, 1 + 2 * block)
             mixed = self._attend(
                 apply_linear(asking, query), apply_linear(z, key), apply_linear(z, value), unseen
             )
@@ -116,6 +116,8 @@ class SASRec(Backbone):
             z = z + dropped(apply_linear(F.relu(apply_linear(z, ffn1)), ffn2), dropout, gen)
             if post:
                 z = normed(z, 2 + 2 * block)
+            if gates is not None:
+                z = torch.lerp(given, z, gates[:, block, None, None, None])
         return (z if post else normed(z, 0))[:, :, -1]
 
     def masked_forward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,3 +64,58 @@ def test_forward_step_by_step(norm: Literal["post", "sasrec"]) -> None:
 
     found = model.forward([w[None] for w in weights], small, items[None, None], padding[None, None])
     torch.testing.assert_close(found[0, 0], wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["post", "sasrec"])
+@pytest.mark.parametrize("left_out", [0, 1, 2])
+def test_a_block_left_out_is_as_if_it_were_not_there(
+    norm: Literal["post", "sasrec"], left_out: int
+) -> None:
+    """Three blocks with one gate shut are two blocks, bit for bit.
+
+    Where the last one is left out, to within rounding: the one before it then works on all
+    positions, in products of another shape.
+    """
+    three, two = (SASRec(SASRecConfig(norm=norm, blocks=count)) for count in (3, 2))
+    gen = torch.Generator().manual_seed(0)
+    weights = split_layers(three.layout, three.init_weights(gen))
+    small = three.init_small(gen)
+    small["norm_gain"] = 1 + 0.2 * torch.randn(7, 64, generator=gen)
+    left = [block for block in range(3) if block != left_out]
+    norms = [0, *(1 + 2 * block + half for block in left for half in (0, 1))]
+    shorter = small | {name: small[name][norms] for name in ("norm_gain", "norm_bias")}
+    items = torch.randn(4, 2, 5, 64, generator=gen)
+    padding = torch.zeros(4, 2, 5, dtype=torch.bool)
+    gates = torch.ones(4, 3)
+    gates[:, left_out] = 0
+
+    found = three.forward(weights, small, items, padding, gates=gates)
+    kept = [weights[5 * block + layer] for block in left for layer in range(5)]
+    close = 1e-5 * (left_out == 2)
+    torch.testing.assert_close(
+        found, two.forward(kept, shorter, items, padding), rtol=close, atol=close
+    )
+    whole = three.forward(weights, small, items, padding)
+    assert torch.equal(three.forward(weights, small, items, padding, gates=torch.ones(1, 3)), whole)
+    mixed = three.forward(
+        weights, small, items, padding, gates=gates.index_fill(0, torch.tensor([1]), 1)
+    )
+    assert torch.equal(mixed[1], whole[1])
+    assert torch.equal(mixed[0], found[0])
+
+
+def test_gates_get_a_gradient_where_they_are_shut() -> None:
+    model = SASRec(SASRecConfig())
+    gen = torch.Generator().manual_seed(0)
+    weights = split_layers(model.layout, model.init_weights(gen))
+    gates = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    items, padding = torch.randn(1, 1, 5, 64, generator=gen), torch.zeros(1, 1, 5, dtype=torch.bool)
+    query = model.forward(weights, model.init_small(gen), items, padding, gates=gates)
+    (gradient,) = torch.autograd.grad(query[..., 0].sum(), gates)
+    assert (gradient.abs() > 1e-4).all()
+
+
+def test_macs_count_the_blocks_left_in() -> None:
+    model = SASRec(SASRecConfig(blocks=6))
+    chosen = np.array([[0] * 6, [1, 0, 0, 1, 0, 0], [1] * 6], np.bool_)
+    assert model.stacked_macs(chosen).tolist() == [0, 208_640, 6 * (5 * 20_480 + 2 * 15 * 64)]
