@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
+
+from fedsim.cores import usable_cores
 
 State = Literal["ok", "note", "bad"]
 DISTRIBUTION = "fedsim-edge"
@@ -77,8 +78,7 @@ def constraints() -> dict[str, str]:
 
 
 def _cores() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("cores", "ok", f"{usable}")
+    return Finding("cores", "ok", f"{usable_cores()}")
 
 
 def _memory() -> Finding:

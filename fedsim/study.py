@@ -9,7 +9,6 @@ their own, and the ledgers do not depend on how many.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedsim.cores import usable_cores
 from fedsim.display import Display, console
 from fedsim.engine.directory import changed_since, open_run_dir
 from fedsim.engine.run import Run, resume
@@ -112,7 +112,7 @@ def run_variants(
                 f"{job.label}, seed {job.seed}: {job.path} was begun with other code ({changed}); "
                 "it is taken as it is, delete it to run it anew"
             )
-    count = min(jobs or os.cpu_count() or 1, len(todo))
+    count = min(jobs or usable_cores(), len(todo))
     run = _one_by_one if count == 1 else _side_by_side
     done = dict(run(todo, count, tell))
     return [done[job.path] for job in todo]

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fedsim.cores import one_thread
 from fedsim.kernels.generate import Head, generate_masks
 from fedsim.kernels.gru import Gru
 from fedsim.models.base import Backbone, xavier_normal
-from fedsim.training.loop import one_thread
 from strategies._masked import MaskedLearner
 
 SCORE_STD = 0.05

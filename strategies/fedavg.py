@@ -25,6 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fedsim.codecs.base import Column
+from fedsim.cores import one_thread
 from fedsim.data.base import Streams
 from fedsim.models.base import split_layers
 from fedsim.plugins import CodecOptions
@@ -32,7 +33,6 @@ from fedsim.population import ChannelStreams
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
 from fedsim.training.exclusion import leave_out
-from fedsim.training.loop import one_thread
 from fedsim.training.targets import items_at, windows
 from strategies._dense import (
     DenseEdge,

@@ -19,11 +19,12 @@ from pydantic import Field
 
 from fedsim import rng
 from fedsim.codecs.base import Column
+from fedsim.cores import one_thread
 from fedsim.data.base import Streams
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
-from fedsim.training.loop import Trainer, one_thread
+from fedsim.training.loop import Trainer
 from fedsim.training.targets import from_padded, joined, next_items
 from strategies._dense import (
     DenseEdge,

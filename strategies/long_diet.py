@@ -29,12 +29,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fedsim import rng
+from fedsim.cores import one_thread
 from fedsim.data.base import Streams
 from fedsim.kernels.generate import Head, masks_of
 from fedsim.kernels.gru import at_least_two
 from fedsim.models.base import dropped, xavier_normal
 from fedsim.training.fit import fit
-from fedsim.training.loop import one_thread
 from strategies._mask_answers import MaskConfig, MaskEdge, MaskStrategy
 from strategies._masked import GlobalMask, MaskedLearner, kept_scale, trained_mask
 

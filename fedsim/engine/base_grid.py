@@ -10,11 +10,9 @@ from __future__ import annotations
 import itertools
 import logging
 import operator
-import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +20,7 @@ from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from fedsim.cores import one_thread
 from fedsim.engine.internals import SUPERLINK_NODE_ID, ErrorCode, Run, identify, make_message
 from fedsim.engine.messages import failure
 from fedsim.errors import RunError
@@ -86,21 +85,6 @@ def _check(reply: object, context: Context) -> None:
             f"the ClientApp left {sorted(context.state)} in Context.state, which no grid "
             "of fedsim keeps between messages; keep it in a file of the run directory"
         )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread, so that every grid and worker computes the same bits."""
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch is not None else 1
-    if torch is None or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class BaseGrid(Grid):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from flwr.app import Context, RecordDict
 
 from fedsim import ledger
 from fedsim.client_app import make_client_app
+from fedsim.cores import usable_cores
 from fedsim.display import Display, hushed
 from fedsim.engine.base_grid import BaseGrid
 from fedsim.engine.directory import check_same, create_run_dir, read_scenario
@@ -169,7 +169,7 @@ def make_grid(scenario: ScenarioConfig, config: dict[str, bool | float | int | s
         return LocalGrid(make_client_app, cells, config)
     from fedsim.engine.ray_grid import RayGrid
 
-    workers = scenario.engine.workers or os.cpu_count() or 1
+    workers = scenario.engine.workers or usable_cores()
     return RayGrid(
         make_client_app,
         cells,

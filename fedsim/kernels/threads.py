@@ -12,6 +12,8 @@ from functools import cache
 
 import torch
 
+from fedsim.cores import one_thread
+
 MIN_ROWS = 32
 """Fewer rows than this for a thread are not worth waking it."""
 
@@ -37,11 +39,8 @@ def over_blocks(kernel: Callable[[int, int], None], rows: int, size: int) -> Non
     if threads == 1 or len(starts) == 1:
         list(map(kernel, starts, stops))
         return
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         list(_pool(threads).map(kernel, starts, stops))
-    finally:
-        torch.set_num_threads(threads)
 
 
 @cache

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedsim import rng
+from fedsim.cores import one_thread
 from fedsim.data.base import Streams
 from fedsim.display import progress
 from fedsim.errors import RunError
@@ -206,17 +205,6 @@ def triangle(done: float, peak: float) -> float:
     (0.5, 1.0, 0.0)
     """
     return done / peak if done < peak else (1.0 - done) / (1.0 - peak)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread, whose results do not depend on the machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _check_finite(

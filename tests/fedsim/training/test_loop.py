@@ -14,7 +14,7 @@ from fedsim.scenario import TrainConfig
 from fedsim.training.cache import checksum
 from fedsim.training.exclusion import Exclude
 from fedsim.training.learner import DenseLearner
-from fedsim.training.loop import Epoch, Trainer, one_thread, train, triangle
+from fedsim.training.loop import Epoch, Trainer, train, triangle
 from fedsim.training.targets import grouped, split
 
 ITEMS = 20
@@ -104,16 +104,6 @@ def test_the_learning_rate_is_a_triangle() -> None:
     assert max(rates) == rates[2] == 1.0
     np.testing.assert_allclose(np.diff(rates[2:]), -1 / 8)
     assert rates[0] == rates[-1] == 0.0
-
-
-def test_the_thread_count_is_given_back() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    with one_thread():
-        inside = torch.get_num_threads()
-    after = torch.get_num_threads()
-    torch.set_num_threads(before)
-    assert (inside, after) == (1, 2)
 
 
 def test_a_loss_that_is_not_finite_stops_training() -> None:
