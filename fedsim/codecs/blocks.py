@@ -60,10 +60,8 @@ class Blocks(Dense):
         values = np.zeros((len(data), self.column.layout.size), self._type)
         sent = data.buffer[_others(head, int(data.offsets[-1]))]
         values[np.repeat(there, self._sizes, axis=1)] = sent.view(self._type)
-        empty = there & ~self._there(values)
-        reject_rows(
-            empty.any(axis=1), "sends a block that is all zero, which its bit alone would say"
-        )
+        empty: NDArray[np.bool_] = (there & ~self._there(values)).any(axis=1)
+        reject_rows(empty, "sends a block that is all zero, which its bit alone would say")
         return values.astype(np.float32)
 
     def _there(self, values: Rows) -> NDArray[np.bool_]:
