@@ -60,7 +60,7 @@ class Blocks(Dense):
         values = np.zeros((len(data), self.column.layout.size), self._type)
         sent = data.buffer[_others(head, int(data.offsets[-1]))]
         values[np.repeat(there, self._sizes, axis=1)] = sent.view(self._type)
-        empty: NDArray[np.bool_] = (there & ~self._there(values)).any(axis=1)
+        empty = np.logical_or.reduce(there & ~self._there(values), axis=1)
         reject_rows(empty, "sends a block that is all zero, which its bit alone would say")
         return values.astype(np.float32)
 
