@@ -25,6 +25,8 @@ class Learner(nn.Module):
 
     upload_length: int = 0
     """Interactions `weights` wants to see; 0 if the weights are the same for everybody."""
+    penalty: Tensor | float = 0.0
+    """What the weights given last add to the loss."""
 
     def __init__(self, backbone: Backbone, num_items: int, gen: torch.Generator) -> None:
         super().__init__()

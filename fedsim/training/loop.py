@@ -83,7 +83,7 @@ class Trainer:
         return loss.item()
 
     def loss(self, targets: Targets, group: NDArray[np.int64]) -> Tensor:
-        """Return the mean cross entropy of the groups' targets over items 1..V."""
+        """Return the targets' mean cross entropy over items 1..V, and the learner's penalty."""
         full = group >= 0
         index = np.where(full, group, group.max(axis=1, keepdims=True))
         edge, position = targets.edge[index], targets.position[index]
@@ -91,7 +91,7 @@ class Trainer:
         edge, position = edge[full], position[full]
         answers = items_at(self.streams, edge, position)
         logits = self._logits(queries, edge, position, answers)
-        return F.cross_entropy(logits, torch.from_numpy(answers - 1))
+        return F.cross_entropy(logits, torch.from_numpy(answers - 1)) + self.learner.penalty
 
     @torch.no_grad()
     def validate(self, targets: Targets) -> tuple[float, float]:

@@ -62,6 +62,19 @@ def test_a_group_of_one_edge_counts_every_target_once() -> None:
     torch.testing.assert_close(together, alone)
 
 
+def test_a_learners_penalty_is_part_of_the_loss() -> None:
+    streams, model = cycles(), learner()
+    targets, _ = split(streams)
+    trainer = Trainer(model, streams, TrainConfig(), "none", torch.Generator())
+    group = np.arange(8)[:, None]
+    plain = trainer.loss(targets, group)
+    model.penalty = model.flat.square().sum()
+    loss = trainer.loss(targets, group)
+    torch.testing.assert_close(loss - plain, model.penalty)
+    gradient = [torch.autograd.grad(value, model.flat)[0] for value in (loss, plain)]
+    torch.testing.assert_close(gradient[0] - gradient[1], 2 * model.flat, rtol=1e-3, atol=1e-6)
+
+
 def test_it_stops_early_and_gives_the_best_epoch_back(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
     seen = []
