@@ -52,7 +52,7 @@ def _sizes(length: int, small: int) -> list[int]:
 
 
 def _select() -> NDArray[np.uint8]:
-    """Return where each one of every byte is, uint8 (256, 8)."""
+    """Return where each one of every byte is, and then where its zeros are, uint8 (256, 8)."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
     return np.argsort(1 - bits, axis=1, kind="stable").astype(np.uint8)
 

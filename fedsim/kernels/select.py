@@ -17,8 +17,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fedsim.errors import DataError
+from fedsim.kernels.bits import ones_of
 from fedsim.kernels.threads import over_rows
-from fedsim.kernels.words import LANES, at_least, first_ones, ones
+from fedsim.kernels.words import LANES, at_least, first_ones
 
 INFINITY = np.int32(0x7F800000)
 
@@ -183,7 +184,7 @@ def keep_words(work, keep):  # type: ignore[no-untyped-def]
         if due > 0:
             equal = first_ones(at_least(bits, at, np.int32(low)) & ~words[i], due)
             words[i] |= equal
-            due -= ones(equal)
+            due -= ones_of(equal)
     return nan == 0
 
 
@@ -223,5 +224,5 @@ def _threshold(bits, keep, near):  # type: ignore[no-untyped-def]
 def _count(bits, low):  # type: ignore[no-untyped-def]
     above = 0
     for i in range(0, len(bits), LANES):
-        above += ones(at_least(bits, i, low))
+        above += ones_of(at_least(bits, i, low))
     return above

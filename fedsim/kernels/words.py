@@ -1,4 +1,4 @@
-"""Bits of 64-bit words in numba: what the compiler has an instruction for and numpy no name."""
+"""Words of 64 bits: made of 64 comparisons at once, and cut down to their lowest ones."""
 
 from __future__ import annotations
 
@@ -32,21 +32,11 @@ def _at_least(typing, values, start, low):  # type: ignore[no-untyped-def]
     return signature, build
 
 
-def _ones(typing, word):  # type: ignore[no-untyped-def]
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return types.int64(types.uint64), build
-
-
 at_least: Any = intrinsic(_at_least)
 """``at_least(values, start, low)``: a uint64 whose bit i is ``values[start + i] >= low``.
 
 `values` and `low` are int32; ``values[start:start + 64]`` must lie inside the array.
 """
-
-ones: Any = intrinsic(_ones)
-"""``ones(word)``: how many bits of a uint64 are set."""
 
 
 @njit(cache=True)
