@@ -23,9 +23,9 @@ from analysis.gallery import Picture, pictures
 from analysis.load import Runs, Source, load
 from analysis.summary import facts, findings, headline
 from analysis.svg import SERIES, inline, marker_path, save
-from analysis.table import Table, write_text
+from analysis.table import Table
 from analysis.timeline import timeline
-from fedsim.errors import StoreError
+from fedsim.files import write_atomic
 
 WORDS = {
     "Edge": "One simulated device and its user.",
@@ -57,22 +57,13 @@ def write_report(source: Source, path: str | Path) -> Path:
     runs, page = load(source), Path(path)
     page = page if page.suffix == ".html" else page / "report.html"
     shown = list(pictures(runs))
-    save_figures(shown, page.parent / "figures")
+    for picture in shown:
+        save(picture.draw, page.parent / "figures" / picture.name)
     tables = [compare(runs), *([differences(runs)] if runs.comparable else [])]
     for table in tables:
         table.write(page.parent / "tables")
-    return write_text(page, render(runs, shown, tables))
-
-
-def save_figures(shown: list[Picture], folder: Path) -> None:
-    """Save figures as ``NAME.svg`` and ``NAME.png``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for picture in shown:
-            save(picture.draw, folder / picture.name)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StoreError(f"cannot write to {folder}: {reason}; choose another folder") from error
+    write_atomic(page, render(runs, shown, tables))
+    return page
 
 
 def render(runs: Runs, shown: list[Picture], tables: list[Table]) -> str:

@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis import style
+from fedsim.files import replacing
 
 SERIES = 8
 """Colours of series on the page."""
@@ -51,6 +52,9 @@ _SETTINGS = {
     "figure.facecolor": "none",
 }
 
+_LEFT_OUT = {"svg": ("Date", "Creator"), "png": ("Software",)}
+"""What a saved figure must not tell, to be the same bytes every time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Swatch:
@@ -72,13 +76,20 @@ class Inline:
 
 
 def save(draw: Callable[[Axes], Axes], stem: Path) -> None:
-    """Draw a figure and save it as ``STEM.svg`` and ``STEM.png``, the same bytes every time."""
+    """Draw a figure and save it as ``STEM.svg`` and ``STEM.png``, the same bytes every time.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be written to.
+    """
     with style.overridden({}):
         figure, ax = _canvas()
         draw(ax)
         _lay_out(figure)
-        figure.savefig(f"{stem}.svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(f"{stem}.png", metadata={"Software": None})
+        for kind, left_out in _LEFT_OUT.items():
+            with replacing(stem.with_name(f"{stem.name}.{kind}")) as sink:
+                figure.savefig(sink, format=kind, metadata=dict.fromkeys(left_out))
 
 
 def inline(draw: Callable[[Axes], Axes], name: str) -> Inline:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedsim.errors import StoreError
+from fedsim.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,10 @@ class Table:
             The folder cannot be written to.
         """
         texts = {"csv": self.csv(), "md": self.markdown(), "tex": self.latex()}
-        return [
-            write_text(Path(folder) / f"{self.name}.{kind}", text) for kind, text in texts.items()
-        ]
-
-
-def write_text(file: Path, text: str) -> Path:
-    """Write a file, and its folder if need be.
-
-    Raises
-    ------
-    StoreError
-        The disk is full or read-only.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or error
-        raise StoreError(f"cannot write {file}: {reason}; choose a folder to write to") from error
-    return file
+        made = {Path(folder) / f"{self.name}.{kind}": text for kind, text in texts.items()}
+        for file, text in made.items():
+            write_atomic(file, text)
+        return list(made)
 
 
 _ESCAPES = str.maketrans(

@@ -86,7 +86,7 @@ def disk(file: Path) -> Iterator[None]:
     except OSError as error:
         default = (error.strerror or str(error), "mend the folder")
         meaning, fix = _MEANINGS.get(error.errno or 0, default)
-        raise StoreError(f"{file}: cannot be written: {meaning}; {fix}, then resume") from error
+        raise StoreError(f"{file}: cannot be written: {meaning}; {fix}, then go on") from error
 
 
 class _Sink(io.BufferedWriter):

@@ -109,7 +109,9 @@ def test_names_are_escaped(tmp_path: Path, runs: Runs) -> None:
 
 def test_a_page_that_cannot_be_written_is_an_error(plain: Runs, tmp_path: Path) -> None:
     (tmp_path / "figures").write_text("a file")
-    with pytest.raises(StoreError, match=r"cannot write to .*figures.*; choose another folder"):
+    with pytest.raises(
+        StoreError, match=r"figures/.*: cannot be written: .*; choose another folder"
+    ):
         write_report(plain, tmp_path)
 
 

@@ -78,7 +78,9 @@ def test_special_characters_are_escaped() -> None:
 
 def test_a_folder_that_cannot_be_written_is_an_error(runs: Runs, tmp_path: Path) -> None:
     (tmp_path / "tables").write_text("a file")
-    with pytest.raises(StoreError, match=r"cannot write .*compare.csv.*; choose a folder"):
+    with pytest.raises(
+        StoreError, match=r"compare.csv: cannot be written: .*; choose another folder"
+    ):
         compare(runs).write(tmp_path / "tables")
 
 

@@ -116,7 +116,7 @@ def test_a_whole_file_of_something_else_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        (errno.ENOSPC, "the disk is full; free some space, then resume"),
+        (errno.ENOSPC, "the disk is full; free some space, then go on"),
         (errno.EROFS, "the disk is read-only; choose a folder that can be written"),
         (errno.EACCES, "permission is denied; choose a folder that can be written"),
         (errno.EIO, "Input/output error; mend the folder"),
