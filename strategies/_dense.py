@@ -1,7 +1,8 @@
-"""Dense models: what `static`, `full_download` and `fedavg` share.
+"""Dense models: what `static`, `full_download`, `fedavg` and their kin share.
 
-A column ``weights`` holds the N maskable weights as floats; what is never masked and the
-item embeddings stay as provisioned, as in the papers' accounting.
+Where answers are dense models, a column ``weights`` holds the N maskable weights as floats;
+what is never masked and the item embeddings stay as provisioned, as in the papers'
+accounting.
 """
 
 from __future__ import annotations
@@ -20,15 +21,23 @@ from fedsim.models.base import Backbone, split_layers
 from fedsim.setting import Arrays, Provision, Setting
 from fedsim.strategy import EdgeHalf
 from fedsim.training.fit import fit
-from fedsim.training.learner import DenseLearner
+from fedsim.training.learner import DenseLearner, Learner
 
 
 class DenseEdge(EdgeHalf):
     """Runs the backbone on the weights it was answered last."""
 
     def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
-        flat = torch.from_numpy(rows["weights"].astype(np.float32, copy=False))
+        flat = torch.from_numpy(np.require(rows["weights"], np.float32, "W"))
         return split_layers(self.backbone.layout, flat)
+
+
+class ShippedEdge(EdgeHalf):
+    """Runs the backbone on the weights it was provisioned with."""
+
+    def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
+        flat = self.provision.channels[channel]["weights"]
+        return split_layers(self.backbone.layout, torch.from_numpy(flat))
 
 
 def dense_columns(backbone: Backbone) -> tuple[Column, ...]:
@@ -52,10 +61,21 @@ def trained_bases(
     return learners
 
 
-def dense_provision(learners: Sequence[DenseLearner]) -> Provision:
+def dense_provision(learners: Sequence[Learner]) -> Provision:
     """Return the provision of everything but the weights."""
     return Provision(
         channels=tuple(learner.small_arrays() for learner in learners),
+        candidates=tuple(learner.candidates() for learner in learners),
+    )
+
+
+def shipped_provision(learners: Sequence[DenseLearner]) -> Provision:
+    """Return the provision of everything, the weights too, which no answer replaces."""
+    return Provision(
+        channels=tuple(
+            {"weights": learner.flat.detach().numpy(), **learner.small_arrays()}
+            for learner in learners
+        ),
         candidates=tuple(learner.candidates() for learner in learners),
     )
 

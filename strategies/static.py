@@ -11,18 +11,14 @@ trains in two phases is compared with a Base that trained as long.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from fedsim.data.base import Streams
-from fedsim.models.base import split_layers
-from fedsim.setting import Arrays, Provision
-from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
-from strategies._dense import trained_bases
+from fedsim.setting import Provision
+from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
+from strategies._dense import ShippedEdge, shipped_provision, trained_bases
 
 
 class StaticConfig(StrategyConfig):
@@ -33,12 +29,10 @@ class StaticConfig(StrategyConfig):
     """Epochs after the first training's best one, with a fresh optimiser and schedule."""
 
 
-class StaticEdge(EdgeHalf):
-    """Ranks with the weights it was provisioned with."""
+class StaticEdge(ShippedEdge):
+    """Ranks with the weights it was provisioned with, and asks for nothing."""
 
-    def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
-        flat = self.provision.channels[channel]["weights"]
-        return split_layers(self.backbone.layout, torch.from_numpy(flat))
+    asks = False
 
 
 class Static(EdgeCloudStrategy):
@@ -52,10 +46,4 @@ class Static(EdgeCloudStrategy):
         self._learners = trained_bases(self.setting, history, self.config.extra_epochs)
 
     def provision(self) -> Provision:
-        return Provision(
-            channels=tuple(
-                {"weights": learner.flat.detach().numpy(), **learner.small_arrays()}
-                for learner in self._learners
-            ),
-            candidates=tuple(learner.candidates() for learner in self._learners),
-        )
+        return shipped_provision(self._learners)
