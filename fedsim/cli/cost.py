@@ -17,7 +17,7 @@ MEGA = 1e6
 
 def cost(
     backbone: Annotated[
-        str | None, typer.Option(help="sasrec, caser or my.module:Class; all when left out.")
+        str | None, typer.Option(help="Its name, or my.module:Class; all when left out.")
     ] = None,
     channels: Annotated[int, typer.Option(min=1, help="Storage for 1 to so many channels.")] = 4,
     keep: Annotated[

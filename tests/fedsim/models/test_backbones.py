@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from fedsim import plugins
-from fedsim.models.base import Backbone, largest_layer, split_layers, tiled_weights
+from fedsim.kernels.masked_linear import MaskedMatrix
+from fedsim.kernels.straight_through import masked_weights
+from fedsim.models.base import Backbone, Weight, largest_layer, split_layers, tiled_weights
 
 EDGES, WINDOWS, VARIANTS = 3, 2, [("sasrec", {"norm": "sasrec"})]
 
@@ -85,6 +89,29 @@ def test_order_and_every_layer_matter(backbone: Backbone) -> None:
         changed = [w * (1 + (i == index)) for i, w in enumerate(weights)]
         moved = backbone.forward(changed, small, embedded, padding) - base
         assert moved.abs().max() > 1e-4, backbone.layout.layers[index].name
+
+
+def test_weights_may_stay_unwritten(backbone: Backbone) -> None:
+    """What selects an edge's weights serves as well as the weights, and learns the same."""
+    gen, keep = torch.Generator().manual_seed(4), [la.size // 3 for la in backbone.layout.layers]
+    frozen = [w[0] for w in split_layers(backbone.layout, backbone.init_weights(gen))]
+    scores = [torch.randn(EDGES, weight.numel(), generator=gen) for weight in frozen]
+    small = backbone.init_small(gen)
+    embedded, padding = batch(backbone)
+
+    def run(select: Callable[..., Weight]) -> tuple[Tensor, list[Tensor]]:
+        leaves = [each.clone().requires_grad_() for each in scores]
+        weights = [select(*parts) for parts in zip(leaves, frozen, keep, strict=True)]
+        queries = backbone.forward(weights, small, embedded, padding)
+        queries.square().sum().backward()  # type: ignore[no-untyped-call]
+        return queries, [leaf.grad for leaf in leaves if leaf.grad is not None]
+
+    written, wanted = run(lambda s, weight, count: masked_weights(s, None, weight, count))
+    unwritten, found = run(lambda s, weight, count: MaskedMatrix(s, None, weight, count))
+    assert len(found) == len(wanted) == len(frozen)
+    torch.testing.assert_close(unwritten, written, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_follows_its_generator(backbone: Backbone) -> None:
