@@ -33,10 +33,15 @@ class MaskConfig(StrategyConfig):
     """Kept fraction of each layer's weights."""
     scale: bool = False
     """Multiply kept weights by 1 / sqrt(keep), so that a layer's variance stays."""
-    targets_per_mask: Annotated[int, Field(ge=1)] = 4
-    """Consecutive targets of an edge that one generated mask serves in training."""
     codec: CodecOptions = Field(default="bitmask")
     """How masks travel."""
+
+
+class GeneratedMaskConfig(MaskConfig):
+    """Options of every strategy that generates a mask from an upload."""
+
+    targets_per_mask: Annotated[int, Field(ge=1)] = 4
+    """Consecutive targets of an edge that one generated mask serves in training."""
 
 
 class MaskEdge(EdgeHalf):

@@ -22,11 +22,11 @@ from fedsim import rng
 from fedsim.data.base import Streams
 from fedsim.training.fit import fit
 from strategies._generator import DietLearner
-from strategies._mask_answers import MaskConfig, MaskEdge, MaskStrategy
+from strategies._mask_answers import GeneratedMaskConfig, MaskEdge, MaskStrategy
 from strategies._masked import MaskedLearner, kept_scale, trained_mask
 
 
-class DietConfig(MaskConfig):
+class DietConfig(GeneratedMaskConfig):
     """Options of DIET."""
 
     name: str = "diet"

@@ -35,11 +35,11 @@ from fedsim.kernels.generate import Head, masks_of
 from fedsim.kernels.gru import at_least_two
 from fedsim.models.base import dropped, xavier_normal
 from fedsim.training.fit import fit
-from strategies._mask_answers import MaskConfig, MaskEdge, MaskStrategy
+from strategies._mask_answers import GeneratedMaskConfig, MaskEdge, MaskStrategy
 from strategies._masked import GlobalMask, MaskedLearner, kept_scale, trained_mask
 
 
-class LongDietConfig(MaskConfig):
+class LongDietConfig(GeneratedMaskConfig):
     """Options of the long diet; the global mask trains by the scenario's `train` section."""
 
     name: str = "long_diet"
