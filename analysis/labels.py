@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from fedsim.nested import flat
 
 if TYPE_CHECKING:
     from analysis.load import RunInfo
@@ -23,7 +25,7 @@ def distinct_labels(infos: Sequence[RunInfo]) -> list[RunInfo]:
     labels = [info.label for info in infos]
     if len({info.name for info in infos}) > 1:
         labels = [f"{label} ({info.name})" for label, info in zip(labels, infos, strict=True)]
-    labels = _by_difference(labels, [dict(_flat(info.scenario)) for info in infos])
+    labels = _by_difference(labels, [_settings(info) for info in infos])
     return [
         replace(info, label=label)
         for info, label in zip(infos, _numbered(labels, infos), strict=True)
@@ -52,12 +54,5 @@ def _numbered(labels: Sequence[str], infos: Sequence[RunInfo]) -> Iterator[str]:
         yield label if again == 1 else f"{label} ({again})"
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        name = f"{prefix}{key}"
-        if name in IGNORED:
-            continue
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.")
-        else:
-            yield name, value
+def _settings(info: RunInfo) -> dict[str, Any]:
+    return flat({name: value for name, value in info.scenario.items() if name not in IGNORED})

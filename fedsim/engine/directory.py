@@ -17,6 +17,7 @@ import tomli_w
 from fedsim.engine.parts import check_parts
 from fedsim.errors import ConfigError, RunError
 from fedsim.files import write_atomic
+from fedsim.nested import flat
 from fedsim.scenario import ScenarioConfig, load_scenario
 
 PACKAGES = (
@@ -95,7 +96,7 @@ def check_same(run_dir: Path, scenario: ScenarioConfig) -> None:
         They differ in anything a result depends on; the message names the keys.
     """
     ours, theirs = (
-        _flat(part.model_dump(mode="json", exclude={"engine", "description"}))
+        flat(part.model_dump(mode="json", exclude={"engine", "description"}))
         for part in (scenario, read_scenario(run_dir))
     )
     names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
@@ -135,13 +136,6 @@ def describe_environment(scenario: ScenarioConfig) -> dict[str, Any]:
         "seed": scenario.seed,
         "identity": scenario.identity(),
     }
-
-
-def _flat(table: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(table, dict):
-        return {prefix: table}
-    parts = (_flat(value, f"{prefix}.{name}".lstrip(".")) for name, value in table.items())
-    return {name: value for part in parts for name, value in part.items()}
 
 
 def _version(name: str) -> str:
