@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup, escape
 
@@ -26,6 +27,7 @@ from analysis.svg import SERIES, inline, marker_path, save
 from analysis.table import Table
 from analysis.timeline import timeline
 from fedsim.files import write_atomic
+from fedsim.nested import flat
 
 WORDS = {
     "Edge": "One simulated device and its user.",
@@ -146,10 +148,14 @@ def _looks(runs: Runs) -> dict[str, tuple[str, str, str]]:
 
 
 def _best(table: Table) -> dict[str, str]:
-    """Return of every column with intervals the label of the highest value."""
+    """Return of every column with intervals the label of the highest value, if it has any."""
     columns = [name for name in table.text.columns if f"{name}_low" in table.numbers]
-    places = {name: int(table.numbers[name].to_numpy().argmax()) for name in columns}
-    return {name: str(table.text.iloc[place, 0]) for name, place in places.items()}
+    values = {name: table.numbers[name].to_numpy() for name in columns}
+    return {
+        name: str(table.text.iloc[int(np.nanargmax(column)), 0])
+        for name, column in values.items()
+        if not np.isnan(column).all()
+    }
 
 
 def _dashes(index: int) -> list[float]:
@@ -170,13 +176,5 @@ def _environment(runs: Runs) -> Iterator[tuple[str, str]]:
         if info.path is not None:
             folder = "/".join(info.path.parts[-2:])
             yield f"{info.label}, seed {info.seed}", f"{folder} ({info.last_round} rounds)"
-    yield from _flat(runs.infos[0].env)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key} ")
-        else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            yield f"{prefix}{key}", text
+    for name, value in flat(runs.infos[0].env, " ").items():
+        yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -62,9 +63,13 @@ def findings(runs: Runs) -> list[Finding]:
 
 def _accuracy(runs: Runs, column: str, name: str) -> Iterator[Finding]:
     measured = label_accuracy(runs, column)
-    ranked = sorted(runs.labels, key=lambda label: -measured.of(label).value)
+    values = {label: measured.of(label).value for label in runs.labels}
+    ranked = [label for label in runs.labels if not math.isnan(values[label])]
+    ranked.sort(key=lambda label: -values[label])
+    if not ranked:
+        return
     text = f"{ranked[0]} reaches {name} {measured.of(ranked[0]).text()} (95 % over edges)"
-    if runs.comparable:
+    if runs.comparable and len(ranked) > 1:
         text = f"{text}, the best of {len(ranked)}"
         gap = measured.difference(ranked[0], ranked[1])
         clear = "" if gap.excludes_zero else ", which is no clear difference"
@@ -96,6 +101,8 @@ def _bytes(runs: Runs, column: str, name: str) -> Iterator[Finding]:
 def _front(runs: Runs, column: str, name: str) -> Iterator[Finding]:
     if runs.comparable:
         front = pareto_front(accuracy_and_bytes(runs, column))
+        if not front:
+            return
         span = f"Over {rounds_text(runs.last_round)}, provision included"
         if len(front) == 1:
             yield Finding("Trade-off", f"{span}, {front[0]} is the cheapest and the most accurate.")

@@ -5,9 +5,11 @@ import hashlib
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis import Runs, load
+from analysis.load import RunInfo
 from analysis.report import write_report
 from analysis.summary import findings, headline
 from fedsim.errors import StoreError
@@ -105,6 +107,34 @@ def test_names_are_escaped(tmp_path: Path, runs: Runs) -> None:
     text = render(odd, [], [compare(odd)])
     assert "&lt;b&gt;&amp;" in text
     assert "<b>&" not in text
+
+
+@pytest.mark.parametrize(("idle", "best"), [({"static"}, "diet"), ({"static", "diet"}, None)])
+def test_what_predicted_nothing_is_not_best(runs: Runs, idle: set[str], best: str | None) -> None:
+    from analysis.compare import compare
+    from analysis.report import render
+
+    infos = [info for info in runs.infos if info.label in ("static", "diet") and not info.seed]
+    tables = {name: [kept(runs, name, info) for info in infos] for name in ("edges", "controls")}
+    ledgers = [kept(runs, "ledger", info) for info in infos]
+    for info, rows in zip(infos, ledgers, strict=True):
+        if info.label in idle:
+            rows.loc[:, rows.columns.str.match("targets|ndcg|hit|mrr")] *= 0
+    made = Runs(infos, {"ledger": ledgers, **tables})
+    text = render(made, [], [compare(made)])
+    crowned = [line for line in text.splitlines() if 'class="best"' in line]
+    labels = [re.sub(r"<svg.*?</svg>|<[^>]*>", " ", line).split()[0] for line in crowned]
+    assert labels == ([best] if best else [])
+    said = {finding.about: finding.text for finding in findings(made)}
+    if best is None:
+        assert not {"Accuracy", "Trade-off"} & set(said)
+    else:
+        assert re.match(rf"{best} reaches NDCG@10 0\.\d+ [^;]*\.$", said["Accuracy"])
+
+
+def kept(runs: Runs, table: str, info: RunInfo) -> pd.DataFrame:
+    run = runs.infos.index(info)
+    return runs.query(f"select * exclude run from {table} where run = {run}")
 
 
 def test_a_page_that_cannot_be_written_is_an_error(plain: Runs, tmp_path: Path) -> None:
