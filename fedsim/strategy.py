@@ -166,6 +166,13 @@ class EdgeCloudStrategy(Strategy, Plugin):
         """Return what an answer consists of; nothing if edges are never answered."""
         return ()
 
+    def columns_of(self, channel: int) -> tuple[Column, ...]:
+        """Return what an answer in a channel consists of, where channels differ in size.
+
+        Known before `fit`; the names are those of `columns`.
+        """
+        return self.columns()
+
     def codec(self, column: Column) -> Options:
         """Return the codec of a column: the option named ``codec`` unless overridden."""
         options: Options = self.config.codec
@@ -199,7 +206,8 @@ class EdgeCloudStrategy(Strategy, Plugin):
         A mask's majority keeps, in each layer, as many elements as the edges' masks do on
         average, those kept by most edges.
         """
-        return {column.name: majority_row(column, rows[column.name]) for column in self.columns()}
+        columns = self.columns_of(channel)
+        return {column.name: majority_row(column, rows[column.name]) for column in columns}
 
     def learn(self, round: int, uploads: Sequence[Iterable[Uploads]]) -> None:
         """Learn on line from all uploads of a round, for each channel cell by cell."""

@@ -58,7 +58,7 @@ class Kit:
         channels = []
         for c, arrays in enumerate(provision.channels):
             full = dict(arrays) | _side_information(strategy, c)
-            columns = make_columns(strategy, full)
+            columns = make_columns(strategy, c, full)
             if columns:
                 initial = seal(at_rest(columns), strategy.initial(c))
                 full["initial"] = np.frombuffer(initial.row(0), np.uint8)
@@ -75,7 +75,8 @@ class Kit:
     def columns(self, strategy: EdgeCloudStrategy) -> tuple[Columns, ...]:
         """Return each channel's columns and codecs, as the edges have them."""
         provision = Provision.decode(self.parts)
-        return tuple(make_columns(strategy, arrays) for arrays in provision.channels)
+        channels = enumerate(provision.channels)
+        return tuple(make_columns(strategy, c, arrays) for c, arrays in channels)
 
     def record(self) -> ArrayRecord:
         """Return the kit as it travels."""
@@ -119,7 +120,7 @@ class Kit:
 def _side_information(strategy: EdgeCloudStrategy, channel: int) -> dict[str, NDArray[Any]]:
     found = {}
     sample = strategy.sample(channel)
-    for column in strategy.columns():
+    for column in strategy.columns_of(channel):
         config = strategy.codec(column)
         codec: Codec = plugins.load("codecs", config.name)(config, column)
         if column.name in sample:

@@ -91,7 +91,9 @@ class EdgeSide:
             scenario=scenario,
             population=population,
             half=strategy.edge(setting, scenario.strategy, provision),
-            columns=tuple(make_columns(strategy, arrays) for arrays in provision.channels),
+            columns=tuple(
+                make_columns(strategy, c, arrays) for c, arrays in enumerate(provision.channels)
+            ),
             policy=policy,
             budget=Budget(scenario.budget),
             memory=Memory(scenario, population),
@@ -117,8 +119,8 @@ def make_setting(
     return Setting(scenario, population.channels, backbone, cache_dir)
 
 
-def make_columns(strategy: EdgeCloudStrategy, provision: Arrays) -> Columns:
-    """Return the answer's columns with codecs that have taken their side information.
+def make_columns(strategy: EdgeCloudStrategy, channel: int, provision: Arrays) -> Columns:
+    """Return a channel's columns with codecs that have taken their side information.
 
     An answer of another model, seed or strategy is another network's, whatever its layout.
     """
@@ -126,7 +128,7 @@ def make_columns(strategy: EdgeCloudStrategy, provision: Arrays) -> Columns:
     network = [scenario.model.model_dump_json(), scenario.strategy.name, str(scenario.seed)]
     salt = zlib.crc32("\n".join(network).encode())
     made = []
-    for plain in strategy.columns():
+    for plain in strategy.columns_of(channel):
         column = replace(plain, salt=salt)
         config = strategy.codec(column)
         codec: Codec = plugins.load("codecs", config.name)(config, column)

@@ -30,4 +30,5 @@ def check_parts(scenario: ScenarioConfig) -> None:
             )
     setting = make_setting(scenario, population)
     strategy = plugins.load("strategies", scenario.strategy.name)(scenario.strategy, setting)
-    make_columns(strategy, {})
+    for index in range(len(population.channels)):
+        make_columns(strategy, index, {})
