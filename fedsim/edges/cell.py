@@ -304,8 +304,12 @@ class CellRound:
         return {"targets": counts, **ranking_sums(ranks, targets.owner, len(edges), config.ks)}
 
     def _candidate_bytes(self, channel: int) -> int:
-        """Bytes of the candidates' ids and embeddings, when only some are ranked."""
-        width = 4 + 4 * self.side.setting.backbone.dim
+        """Bytes of the candidates' ids and embeddings, when only some are ranked.
+
+        Ids alone where no embeddings are provisioned: the strategy needs none, or answers them.
+        """
+        embedded = "items" in self.side.half.provision.candidates[channel]
+        width = 4 + 4 * self.side.setting.backbone.dim * embedded
         return self.side.scenario.evaluation.candidates * width
 
     def _latency_ms(
