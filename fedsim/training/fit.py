@@ -10,7 +10,7 @@ from fedsim.data.base import Streams
 from fedsim.setting import Setting
 from fedsim.training.cache import cached, checksum, streams_hash
 from fedsim.training.learner import Learner
-from fedsim.training.loop import train
+from fedsim.training.loop import Trainer, train
 from fedsim.training.source import code_of
 
 
@@ -23,6 +23,7 @@ def fit(
     options: Mapping[str, object] | None = None,
     targets_per_mask: int = 1,
     epochs: int | None = None,
+    trainer_type: type[Trainer] = Trainer,
 ) -> None:
     """Train a learner in place by the scenario's `train` section, or take it from the cache.
 
@@ -42,6 +43,8 @@ def fit(
         Consecutive targets of an edge that share what is generated for the first.
     epochs
         Instead of the scenario's.
+    trainer_type
+        Takes the steps; a learner that is scored otherwise brings its own, in its module.
     """
     scenario = setting.scenario
     config = scenario.train
@@ -69,6 +72,7 @@ def fit(
             seed=scenario.seed,
             purpose=purpose,
             targets_per_mask=targets_per_mask,
+            trainer_type=trainer_type,
         )
         return dict(learner.state_dict())
 

@@ -153,6 +153,7 @@ def train(
     seed: int,
     purpose: str,
     targets_per_mask: int = 1,
+    trainer_type: type[Trainer] = Trainer,
 ) -> tuple[Epoch, ...]:
     """Train a learner in place and leave it as it was after its best validation epoch.
 
@@ -173,7 +174,7 @@ def train(
     targets, validation = split(streams)
     order = rng.generator(seed, f"{purpose}/order")
     dropout = rng.torch_generator(seed, f"{purpose}/dropout")
-    trainer = Trainer(learner, streams, config, exclude, dropout)
+    trainer = trainer_type(learner, streams, config, exclude, dropout)
     most = max(1, config.max_targets // targets_per_mask)
     steps = -(-min(len(grouped(targets, targets_per_mask, order)), most) // config.batch)
     history: list[Epoch] = []
