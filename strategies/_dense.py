@@ -49,16 +49,24 @@ def trained_bases(
     setting: Setting, history: tuple[Streams, ...], extra_epochs: int = 0
 ) -> list[DenseLearner]:
     """Return a dense model a channel, trained on history."""
-    learners = []
-    for place, streams in zip(setting.channels, history, strict=True):
-        purpose = f"base/{place.name}"
-        gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
-        learner = DenseLearner(setting.backbone, place.num_items, gen)
-        fit(learner, streams, setting, purpose=purpose)
-        if extra_epochs:
-            fit(learner, streams, setting, purpose=f"{purpose}/extra", epochs=extra_epochs)
-        learners.append(learner)
-    return learners
+    return [
+        trained_base(setting, channel, streams, extra_epochs)
+        for channel, streams in enumerate(history)
+    ]
+
+
+def trained_base(
+    setting: Setting, channel: int, streams: Streams, extra_epochs: int = 0
+) -> DenseLearner:
+    """Return one channel's dense model, trained on its streams."""
+    place = setting.channels[channel]
+    purpose = f"base/{place.name}"
+    gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
+    learner = DenseLearner(setting.backbone, place.num_items, gen)
+    fit(learner, streams, setting, purpose=purpose)
+    if extra_epochs:
+        fit(learner, streams, setting, purpose=f"{purpose}/extra", epochs=extra_epochs)
+    return learner
 
 
 def dense_provision(learners: Sequence[Learner]) -> Provision:

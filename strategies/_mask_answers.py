@@ -19,11 +19,8 @@ from fedsim.models.cost import kept_rows
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
-from fedsim.training.targets import windows
 from strategies._masked import MaskedLearner, frozen_weights, kept_scale
-
-TYPICAL = 512
-"""At most so many edges' masks stand for all in a majority or a codec's prior."""
+from strategies._typical import typical_uploads
 
 
 class MaskConfig(StrategyConfig):
@@ -96,7 +93,7 @@ class MaskStrategy(EdgeCloudStrategy):
     def fit(self, history: tuple[Streams, ...]) -> None:
         self._learners = [self.trained(c, streams) for c, streams in enumerate(history)]
         self._typical = [
-            typical_masks(learner, streams)
+            learner.masks(typical_uploads(streams, learner.upload_length))
             for learner, streams in zip(self._learners, history, strict=True)
         ]
 
@@ -115,21 +112,3 @@ class MaskStrategy(EdgeCloudStrategy):
 
     def answer(self, channel: int, uploads: Uploads, round: int) -> Arrays:
         return {"mask": self._learners[channel].masks(uploads.items)}
-
-
-def typical_masks(learner: MaskedLearner, streams: Streams) -> NDArray[np.uint8]:
-    """Return the masks of an even sample of edges, at the end of history and one item before.
-
-    Two masks of an edge, one interaction apart, show a codec how answers change.
-    """
-    count = min(len(streams), TYPICAL)
-    if not count:
-        return learner.masks(np.zeros((1, learner.upload_length), np.int64))
-    edges = np.arange(count) * len(streams) // count
-    ends = streams.lengths[edges]
-    return np.concatenate(
-        [
-            learner.masks(windows(streams, edges, np.maximum(end, 0), learner.upload_length))
-            for end in (ends, ends - 1)
-        ]
-    )

@@ -18,12 +18,11 @@ Notation: `B` edges, `H` upload length, `D` embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
@@ -33,31 +32,17 @@ from fedsim.cores import one_thread
 from fedsim.data.base import Streams
 from fedsim.kernels.generate import Head, masks_of
 from fedsim.kernels.gru import at_least_two
-from fedsim.models.base import dropped, xavier_normal
+from fedsim.models.base import xavier_normal
 from fedsim.training.fit import fit
+from strategies._long_upload import LongUploadConfig, UploadReader
 from strategies._mask_answers import GeneratedMaskConfig, MaskEdge, MaskStrategy
 from strategies._masked import GlobalMask, MaskedLearner, kept_scale, trained_mask
 
 
-class LongDietConfig(GeneratedMaskConfig):
+class LongDietConfig(LongUploadConfig, GeneratedMaskConfig):
     """Options of the long diet; the global mask trains by the scenario's `train` section."""
 
     name: str = "long_diet"
-    upload: Annotated[int, Field(ge=1)] = 100
-    """Items an edge uploads."""
-    epochs: Annotated[int, Field(ge=1)] = 5
-    """Epochs of the generator after the global mask, with a fresh optimiser and schedule."""
-    decays: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (
-        1.0,
-        0.95,
-        0.8,
-        0.5,
-    )
-    """Weight of an item in each mean, relative to the next one's."""
-    tied: bool = False
-    """Read uploads by the backbone's item embeddings instead of a table of their own."""
-    upload_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Dropout on the means in training."""
     gain: Annotated[float, Field(gt=0)] = 0.3
     """Size of the first hypernetworks, relative to Xavier's."""
 
@@ -105,17 +90,12 @@ class LongDietLearner(MaskedLearner):
         backbone, num_items = warm.backbone, len(warm.items) - 1
         super().__init__(backbone, num_items, gen, warm.frozen, config.keep, warm.scale)
         layers, dim = backbone.layout.layers, backbone.dim
-        self.upload_length, self.upload_dropout = config.upload, config.upload_dropout
+        self.upload_length = config.upload
         self.scores = nn.ParameterList(scores.detach().clone() for scores in warm.scores)
         self.items.data.copy_(warm.items.data)
         for name, value in warm.small.items():
             self.small[name].data.copy_(value.data)
-        self.uploaded = None if config.tied else nn.Parameter(warm.items.detach().clone())
-        self.register_buffer("decays", _decays(config.decays, config.upload))
-        self.norm = nn.LayerNorm(dim)
-        width = len(config.decays) * dim
-        self.mix = nn.Parameter(xavier_normal(width, len(layers) * dim, gen))
-        self.mix_bias = nn.Parameter(torch.zeros(len(layers) * dim))
+        self.reader = UploadReader(warm.items, len(layers) * dim, gen, config)
         self.maps = nn.ParameterList(
             config.gain * xavier_normal(dim, layer.size, gen) for layer in layers
         )
@@ -145,21 +125,5 @@ class LongDietLearner(MaskedLearner):
 
     def _states(self, uploads: Tensor, gen: torch.Generator | None = None) -> Tensor:
         """Return what each layer's scores are made from, float32 (layers, B, D)."""
-        means = self.norm(self._means(uploads)).flatten(1)
-        mixed = dropped(means, self.upload_dropout, gen)
-        hidden = torch.tanh(torch.addmm(self.mix_bias, mixed, self.mix))
+        hidden: Tensor = self.reader(uploads, self.items, gen)
         return hidden.view(len(uploads), len(self.maps), -1).transpose(0, 1)
-
-    def _means(self, uploads: Tensor) -> Tensor:
-        """Return the decayed means of uploads (B, H): float32 (B, decays, D)."""
-        table = self.items if self.uploaded is None else self.uploaded
-        embedded = F.embedding(uploads, table, padding_idx=0) * self.backbone.dim**0.5
-        shares = self.decays * (uploads != 0)[:, None]
-        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1e-9)
-        return torch.bmm(shares, embedded)
-
-
-def _decays(decays: Sequence[float], length: int) -> Tensor:
-    """Return the weight of each uploaded item in each mean, float32 (decays, H)."""
-    age = torch.arange(length - 1, -1, -1)
-    return torch.stack([torch.tensor(decay) ** age for decay in decays])

@@ -34,8 +34,8 @@ def test_a_diet_depends_on_items_the_backbone_does_not_see(long_diet: Fitted) ->
 def test_means_fade_and_skip_padding(long_diet: Fitted) -> None:
     (learner,) = long_diet.strategy._learners
     ids = torch.tensor([[0] * 10 + [3, 5]])
-    means = learner._means(ids)[0].detach()
-    table = learner.uploaded.detach() * 4.0
+    means = learner.reader.means(ids, learner.items)[0].detach()
+    table = learner.reader.uploaded.detach() * 4.0
     for mean, decay in zip(means, (1.0, 0.95, 0.8, 0.5), strict=True):
         wanted = (decay * table[3] + table[5]) / (1 + decay)
         torch.testing.assert_close(mean, wanted)
@@ -53,5 +53,5 @@ def test_it_starts_from_the_global_mask() -> None:
 def test_a_tied_table_is_the_backbones() -> None:
     made = fitted({"name": "long_diet", "tied": True})
     (learner,) = made.strategy._learners
-    assert learner.uploaded is None
-    assert "uploaded" not in learner.state_dict()
+    assert learner.reader.uploaded is None
+    assert "reader.uploaded" not in learner.state_dict()
