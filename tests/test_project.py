@@ -1,11 +1,12 @@
 """What the files around the code promise: versions, commands, documentation, examples."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import requires, version
+from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,32 @@ def test_constraints_pin_everything_that_is_installed() -> None:
         and not each.specifier.contains(pin, prereleases=True)
     }
     assert not wrong
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    own = {"fedsim", "strategies", "scenarios", "analysis"}
+    imported = {
+        name.partition(".")[0]
+        for package in sorted(own)
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for name in imports(node)
+    }
+    assert {"numpy", "torch", "flwr"} <= imported
+    declared = {canonicalize_name(Requirement(text).name) for text in project()["dependencies"]}
+    shipped_by = packages_distributions()
+    undeclared = {
+        name
+        for name in imported - own - set(sys.stdlib_module_names)
+        if not declared & {canonicalize_name(each) for each in shipped_by.get(name, ())}
+    }
+    assert not undeclared
+
+
+def imports(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [name.name for name in node.names]
+    return [str(node.module)] if isinstance(node, ast.ImportFrom) else []
 
 
 def test_the_wheel_holds_all_four_packages() -> None:
