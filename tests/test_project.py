@@ -133,6 +133,10 @@ def test_make_and_ci_agree() -> None:
     assert "run: .ci/run" in read(".github/workflows/ci.yml")
 
 
+def test_ci_names_no_host() -> None:
+    assert "://" not in read(".github/workflows/ci.yml") + read(".ci/run") + read("Makefile")
+
+
 # ---- documentation ------------------------------------------------------------------------
 
 
