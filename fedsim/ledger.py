@@ -51,7 +51,8 @@ def schema(ks: Sequence[int]) -> pa.Schema:
     candidate_bytes              item embeddings sent; not part of `downlink_bytes`
     stored_bytes                 what the channel keeps on the edge after the round
     memory_bytes                 room for the channel's answer; null without a limit
-    paper_bits                   the answer's size by the papers' accounting
+    paper_bits                   the answer's size by the papers' accounting (round 0: of
+                                 what an edge has before any answer)
     macs                         multiply-accumulates of one inference
     train_macs                   multiply-accumulates of the round's training on the edge
     targets                      next items predicted

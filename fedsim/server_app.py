@@ -21,7 +21,7 @@ from fedsim.cloud.desk import Desk
 from fedsim.cloud.hosting import host_cells
 from fedsim.cloud.kit import Kit
 from fedsim.display import Display
-from fedsim.edges.side import make_setting
+from fedsim.edges.side import EdgeSide, make_setting
 from fedsim.engine.base_grid import BaseGrid
 from fedsim.engine.directory import create_run_dir, read_scenario
 from fedsim.engine.flower_grid import FlowerGrid
@@ -140,6 +140,8 @@ def provision(scenario: ScenarioConfig, population: Population, kit: Kit, run_di
 
     Item embeddings are among it unless every round brings candidates of its own.
     """
+    side = EdgeSide.make(scenario, population, kit.parts, run_dir)
+    bits = [int(side.paper_bits(c, side.first_rows(c))[0]) for c in range(len(side.columns))]
     shared = len(kit.parts["shared"])
     some = scenario.evaluation.candidates > 0
 
@@ -166,6 +168,7 @@ def provision(scenario: ScenarioConfig, population: Population, kit: Kit, run_di
                     downlink_bytes=size,
                     stored_bytes=size,
                     candidate_bytes=0 if some else len(kit.parts[f"candidates.{c}"]),
+                    paper_bits=bits[c],
                 )
 
     write_atomic(run_dir / PROVISION, kit.name + "\n")

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from fedsim.data.base import Streams
-from fedsim.setting import Provision
+from fedsim.models.cost import FLOAT_BITS
+from fedsim.setting import Arrays, Provision
 from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
 from strategies._dense import ShippedEdge, shipped_provision, trained_bases
 
@@ -33,6 +36,9 @@ class StaticEdge(ShippedEdge):
     """Ranks with the weights it was provisioned with, and asks for nothing."""
 
     asks = False
+
+    def paper_bits(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
+        return np.array([FLOAT_BITS * self.backbone.layout.size])
 
 
 class Static(EdgeCloudStrategy):

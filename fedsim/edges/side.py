@@ -24,7 +24,7 @@ from fedsim.ragged import Ragged
 from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Arrays, Provision, Setting
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf
-from fedsim.wire import at_rest
+from fedsim.wire import at_rest, open_records
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class EdgeSide:
             for column, _ in self.columns[channel]
         )
         return np.array([bits])
+
+    def first_rows(self, channel: int) -> Arrays:
+        """Return what every edge holds at first, decoded: (1, n) a column."""
+        columns = self.store_columns[channel]
+        return open_records(columns, self.initial(channel)) if columns else {}
 
     @staticmethod
     def make(

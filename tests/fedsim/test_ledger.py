@@ -125,7 +125,7 @@ def test_a_file_of_another_version_is_an_error(tmp_path: Path) -> None:
     file = ledger.commit_round(tmp_path, 0, [batch(0, np.arange(3))])
     table = pq.read_table(file)
     pq.write_table(table.replace_schema_metadata({b"fedsim.ledger": b"99"}), file)
-    with pytest.raises(StoreError, match="ledger version 99, this fedsim reads version 1"):
+    with pytest.raises(StoreError, match="ledger version 99, this fedsim reads version 2"):
         ledger.read_ledger(tmp_path)
 
 

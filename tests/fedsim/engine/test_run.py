@@ -49,8 +49,17 @@ def test_the_ledger_of_a_tiny_run_by_hand(tmp_path: Path) -> None:
     assert (edges.shared_stored_bytes < shared + 200).all()
     provision = ledger[ledger["round"] == 0]
     assert (provision.candidate_bytes > 61 * 64 * 4).all()
+    assert set(provision.paper_bits) == {40_960}
     up, down = later.uplink_bytes * 8e-3 / 3, later.downlink_bytes * 8e-3 / 4
     assert later.latency_ms.to_numpy() == pytest.approx((20 + up + down).to_numpy(), rel=1e-5)
+
+
+def test_what_is_shipped_once_has_a_size_by_the_papers_rule(tmp_path: Path) -> None:
+    """32 bits a weight of Base; 64 a kept weight, a tenth of each layer, of a pruned model."""
+    for strategy, bits in (("static", 32 * 40_960), ("random_prune", 64 * 10 * 410)):
+        ledger = run(tiny(strategy), out=tmp_path).ledger
+        assert set(ledger[ledger["round"] == 0].paper_bits) == {bits}
+        assert set(ledger[ledger["round"] > 0].paper_bits) == {0}
 
 
 def test_an_edge_that_does_not_ask_keeps_its_answer(tmp_path: Path) -> None:
