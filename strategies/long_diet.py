@@ -31,7 +31,7 @@ from fedsim import rng
 from fedsim.cores import one_thread
 from fedsim.data.base import Streams
 from fedsim.kernels.generate import Head, masks_of
-from fedsim.kernels.gru import at_least_two
+from fedsim.kernels.gru import whole_blocks
 from fedsim.models.base import xavier_normal
 from fedsim.training.fit import fit
 from strategies._long_upload import LongUploadConfig, UploadReader
@@ -117,7 +117,7 @@ class LongDietLearner(MaskedLearner):
         ]
 
         def states(part: slice) -> Tensor:
-            both = torch.from_numpy(at_least_two(ids[part]))
+            both = torch.from_numpy(whole_blocks(ids[part]))
             return self._states(both)[:, : len(ids[part])]
 
         with one_thread():

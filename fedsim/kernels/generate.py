@@ -3,7 +3,7 @@
 The inference-only path behind an answer of DIET. Scores of a layer are made for a block of
 edges small enough to stay in a core's cache, and selected from at once; bias and row
 weight join in the pass that reads them. Blocks of edges are spread over threads. A row of
-a matrix product is rounded the same whatever block it stands in (see `at_least_two`), so
+a matrix product is rounded the same whatever block it stands in (see `whole_blocks`), so
 an edge's mask depends neither on the other edges nor on the number of threads.
 
 Notation: `B` edges, `H` upload length, `D` size of a state, `n` elements of a layer.
@@ -20,7 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedsim.kernels.gru import Gru, at_least_two, last_states
+from fedsim.kernels.gru import Gru, last_states, whole_blocks
 from fedsim.kernels.select import all_ones, check_numbers, keep_words, make_work
 from fedsim.kernels.threads import over_blocks
 
@@ -96,7 +96,7 @@ def masks_of(
 
 
 def _select_block(head: Head, state: Tensor, packed: NDArray[np.uint8], space: Tensor) -> None:
-    state = torch.from_numpy(at_least_two(state.numpy()))
+    state = torch.from_numpy(whole_blocks(state.numpy()))
     count, size = len(state), head.map.shape[1]
     scores = torch.mm(state, head.map, out=space[: count * size].view(count, size))
     rows, bad = all_ones(count), np.full(1, -1, np.int64)

@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
+BLOCK = 16
+"""Rows of a matrix product come in whole blocks of so many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gru:
     """Weights of G GRUs of one size.
@@ -47,9 +51,10 @@ def last_states(gru: Gru, items: Tensor, uploads: NDArray[np.integer]) -> Tensor
     count, dim = len(uploads), items.shape[1]
     distinct, place = np.unique(uploads, return_inverse=True)
     place = place.reshape(uploads.shape)
-    embedded = items[torch.from_numpy(at_least_two(distinct).astype(np.int64))]
-    states = torch.zeros(len(gru.hidden), max(count, 2), dim)
-    carried, gates = torch.zeros(max(count, 2), 3 * dim), torch.empty(len(embedded), 3 * dim)
+    embedded = items[torch.from_numpy(whole_blocks(distinct).astype(np.int64))]
+    padded = count + -count % BLOCK
+    states = torch.zeros(len(gru.hidden), padded, dim)
+    carried, gates = torch.zeros(padded, 3 * dim), torch.empty(len(embedded), 3 * dim)
     for layer, state in enumerate(states):
         part = slice(layer * 3 * dim, (layer + 1) * 3 * dim)
         torch.addmm(gru.input_bias[part], embedded, gru.input[part].T, out=gates)
@@ -63,9 +68,14 @@ def last_states(gru: Gru, items: Tensor, uploads: NDArray[np.integer]) -> Tensor
     return states[:, :count]
 
 
-def at_least_two(rows: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Repeat a single row: BLAS treats one row apart, and rounds it otherwise."""
-    return np.repeat(rows, 2, axis=0) if len(rows) == 1 else rows
+def whole_blocks(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Repeat the last row up to a multiple of `BLOCK`: whoever multiplies takes what it wants.
+
+    BLAS treats few rows apart and rounds them otherwise (up to three on some processors), so
+    that a row's product would depend on how many others there are.
+    """
+    missing = -len(rows) % BLOCK
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
