@@ -18,7 +18,6 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-
 BLOCK = 16
 """Rows of a matrix product come in whole blocks of so many."""
 
