@@ -63,7 +63,14 @@ class RayGrid(BaseGrid):
         if workers < 1:
             raise RunError(f"a grid of {workers} workers cannot run: give at least 1 worker")
         self._owns_ray = start_ray(workers, address, object_store_bytes)
-        self._slots = make_slots(app_factory, workers, num_nodes, self.run.run_id, self.run_config)
+        try:
+            self._slots = make_slots(
+                app_factory, workers, num_nodes, self.run.run_id, self.run_config
+            )
+        except BaseException:
+            if self._owns_ray:
+                ray.shutdown()
+            raise
         self._pushed: deque[Message] = deque()
         self._waiting: set[str] = set()
         self._pulled: dict[str, Message] = {}

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -27,6 +29,7 @@ from tests.fedsim.engine.apps import broken_app, cells, dying_app, make_app, mes
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 NODES = 40
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +256,21 @@ def test_wrong_arguments_are_refused(local_ray: None) -> None:
         RayGrid(make_app(), 1, workers=1)  # type: ignore[arg-type]
     with pytest.raises(RunError, match=r"cannot be sent to a worker.*functools.partial of one"):
         RayGrid(partial(make_app, threading.Lock()), 1, workers=1)  # type: ignore[call-arg]
+
+
+def test_a_grid_that_cannot_be_made_leaves_no_ray_behind() -> None:
+    code = """
+import ray
+from fedsim.engine.ray_grid import RayGrid
+from fedsim.errors import RunError
+from tests.fedsim.engine.apps import make_app
+try:
+    RayGrid(make_app(), 1, workers=1)
+except RunError as error:
+    print(ray.is_initialized(), error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("False RayGrid needs a factory"), done.stderr
 
 
 def test_a_closed_grid_says_so(local_ray: None) -> None:
