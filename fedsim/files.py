@@ -73,8 +73,10 @@ def replacing(file: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def disk(file: Path) -> Iterator[None]:
+def disk(file: Path, asked: str = "written") -> Iterator[None]:
     """Turn what a disk refuses inside into the error that tells what and what to do.
+
+    `asked` says what was to be done with the file.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def disk(file: Path) -> Iterator[None]:
     except OSError as error:
         default = (error.strerror or str(error), "mend the folder")
         meaning, fix = _MEANINGS.get(error.errno or 0, default)
-        raise StoreError(f"{file}: cannot be written: {meaning}; {fix}, then go on") from error
+        raise StoreError(f"{file}: cannot be {asked}: {meaning}; {fix}, then go on") from error
 
 
 class _Sink(io.BufferedWriter):

@@ -15,7 +15,7 @@ from fedsim.arrays import Named
 from fedsim.budget import spend
 from fedsim.cloud.kit import Kit
 from fedsim.errors import RunError
-from fedsim.files import write_atomic
+from fedsim.files import disk, write_atomic
 from fedsim.memory import Memory, make_room
 from fedsim.population import Population
 from fedsim.ragged import Ragged
@@ -148,7 +148,9 @@ class Answering:
 
     def commit(self, round: int) -> None:
         """Drop the state of rounds before the committed one."""
-        self._state_file(round - 1).unlink(missing_ok=True)
+        file = self._state_file(round - 1)
+        with disk(file, "deleted"):
+            file.unlink(missing_ok=True)
 
     def restore(self, round: int) -> None:
         """Give the strategy back what it knew after a committed round."""

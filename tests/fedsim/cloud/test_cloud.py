@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ from fedsim.cloud import controls
 from fedsim.cloud.federated import mean_updates
 from fedsim.cloud.spool import Spool
 from fedsim.codecs.base import Column
+from fedsim.display import Display
 from fedsim.engine.run import run
+from fedsim.errors import StoreError
 from fedsim.layout import Layer, Layout
 from fedsim.population import Population
 from tests.studies import tiny
@@ -27,6 +31,31 @@ def test_a_spool_gives_back_what_a_cell_sent_last(tmp_path: Path) -> None:
     assert spool.get(1)["a"].tolist() == [0, 1, 2, 3]
     assert spool.get(0)["b"].tolist() == [True]
     assert not list(tmp_path.iterdir()), "the file must go with the process"
+
+
+def test_a_spool_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.put(0, {"a": np.arange(3)})
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), spool._file.fileno())
+    with pytest.raises(StoreError, match=r"uploads: cannot be read: Bad file descriptor; mend"):
+        spool.get(0)
+    spool.close()
+
+
+class Obstructed(Display):
+    """Puts a folder where the cloud kept what it had learnt after round 1."""
+
+    def round(self, round: int, metrics: Mapping[str, float]) -> None:
+        if round == 1 and self.path:
+            (file,) = self.path.rglob("learnt-r0001.safetensors")
+            file.unlink()
+            file.mkdir()
+
+
+def test_state_that_cannot_be_deleted_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"learnt-r0001.safetensors: cannot be deleted: .*; mend"):
+        run(tiny("full_download"), out=tmp_path, display=Obstructed(quiet=True))
 
 
 def test_updates_are_averaged_by_examples() -> None:
