@@ -107,10 +107,10 @@ def run_variants(
     write_study(folder, (job.path for job in todo))
     tell = tell or (lambda _: None)
     for job in todo:
-        if changed := changed_since(job.path):
+        if changed := changed_since(job.path, job.scenario):
             tell(
-                f"{job.label}, seed {job.seed}: {job.path} was begun with other code ({changed}); "
-                "it is taken as it is, delete it to run it anew"
+                f"{job.label}, seed {job.seed}: what is in {job.path} was begun with other "
+                f"{changed}; it is taken as it is, delete it to run it anew"
             )
     count = min(jobs or usable_cores(), len(todo))
     run = _one_by_one if count == 1 else _side_by_side

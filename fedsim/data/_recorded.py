@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -122,6 +123,12 @@ class RecordedDataset(Dataset):
             )
         start = int(np.quantile(self.log.times, history))
         return np.linspace(start, int(self.log.times.max()), rounds + 1).astype(np.int64)
+
+    def fingerprint(self) -> str:
+        state = hashlib.blake2b(digest_size=8)
+        for part in (self.log.users, self.log.items, self.log.times):
+            state.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        return state.hexdigest()
 
     def check(self) -> None:
         """Refuse users with too few interactions."""

@@ -101,6 +101,10 @@ class Dataset(Plugin):
             Names the user, the count and what to set; generated data is always all right.
         """
 
+    def fingerprint(self) -> str:
+        """Return what names the content of the files it was read from; "" if there are none."""
+        return ""
+
     @classmethod
     def examples(cls, folder: Path) -> Iterable[Options]:
         """Yield options to test this data set with; files it needs are written to `folder`."""

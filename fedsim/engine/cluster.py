@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 
 import ray
 
@@ -11,6 +12,9 @@ from fedsim.errors import RunError
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory of a local Ray; payloads pass through it and do not stay."""
+
+REACH_S = 10.0
+"""Seconds for a cluster to take a connection."""
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """No telemetry, and no advice about accelerators."""
@@ -47,12 +51,20 @@ def start_ray(workers: int, address: str | None, object_store_bytes: int) -> boo
 
 def _join(address: str) -> None:
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
             f"no Ray cluster answers at '{address}' ({error}); start one with "
             "'ray start --head', or give no address to start Ray on this machine"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
 
 
 def _start_local(workers: int, object_store_bytes: int) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import tomli_w
 
-from fedsim.engine.parts import check_parts
+from fedsim.engine.parts import check_parts, code_digest
 from fedsim.errors import ConfigError, RunError
 from fedsim.files import write_atomic
 from fedsim.nested import flat
+from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig, load_scenario
 
 PACKAGES = (
@@ -58,8 +59,8 @@ def open_run_dir(scenario: ScenarioConfig, run_dir: Path, label: str | None = No
     """
     if (run_dir / "scenario.toml").exists():
         return
-    check_parts(scenario)
-    environment = describe_environment(scenario) | ({"label": label} if label else {})
+    population = check_parts(scenario)
+    environment = describe_environment(scenario, population) | ({"label": label} if label else {})
     write_atomic(run_dir / "env.json", json.dumps(environment, indent=2) + "\n")
     write_scenario(scenario, run_dir / "scenario.toml")
 
@@ -110,8 +111,8 @@ def check_same(run_dir: Path, scenario: ScenarioConfig) -> None:
         )
 
 
-def changed_since(run_dir: Path) -> str:
-    """Return which of commit and packages are others than when a run began; "" if none.
+def changed_since(run_dir: Path, scenario: ScenarioConfig) -> str:
+    """Return which of code, data and packages are others than when a run began; "" if none.
 
     A folder that is no run directory yet has nothing that could have changed.
     """
@@ -119,14 +120,18 @@ def changed_since(run_dir: Path) -> str:
     if not file.is_file():
         return ""
     then = json.loads(file.read_text())
-    now = {"commit": _git("rev-parse", "HEAD"), **{name: _version(name) for name in PACKAGES}}
-    before = {"commit": then.get("commit"), **then.get("packages", {})}
-    return ", ".join(name for name in now if before.get(name, now[name]) != now[name])
+    now = describe_environment(scenario, Population(scenario))
+    names = [name for name in ("code", "data") if then.get(name) != now[name]]
+    packages = then.get("packages", {})
+    names += [name for name in PACKAGES if packages.get(name) != now["packages"][name]]
+    return ", ".join(names)
 
 
-def describe_environment(scenario: ScenarioConfig) -> dict[str, Any]:
-    """Return what else a result may depend on: versions, platform, commit, seed."""
+def describe_environment(scenario: ScenarioConfig, population: Population) -> dict[str, Any]:
+    """Return what else a result may depend on: versions, platform, code, data, seed."""
     return {
+        "code": code_digest(),
+        "data": population.dataset.fingerprint(),
         "python": sys.version.split()[0],
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),

@@ -1,6 +1,10 @@
-"""Refuses a scenario whose parts do not go together, before anything is written."""
+"""Refuses a scenario whose parts do not go together, and names the code they are made of."""
 
 from __future__ import annotations
+
+import hashlib
+import importlib
+from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +15,8 @@ from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig
 
 
-def check_parts(scenario: ScenarioConfig) -> None:
-    """Make every part of a scenario once, and one edge's streams.
+def check_parts(scenario: ScenarioConfig) -> Population:
+    """Make every part of a scenario once, and one edge's streams; return the population.
 
     Raises
     ------
@@ -32,3 +36,16 @@ def check_parts(scenario: ScenarioConfig) -> None:
     strategy = plugins.load("strategies", scenario.strategy.name)(scenario.strategy, setting)
     for index in range(len(population.channels)):
         make_columns(strategy, index, {})
+    return population
+
+
+def code_digest() -> str:
+    """Return 16 hex digits that name the sources of fedsim and of all plugins' packages."""
+    packages = {"fedsim", *(package for package, _ in plugins.FAMILIES.values())}
+    state = hashlib.blake2b(digest_size=8)
+    for package in sorted(packages):
+        root = Path(str(importlib.import_module(package).__file__)).parent
+        for file in sorted(root.rglob("*.py")):
+            state.update(f"{package}/{file.relative_to(root)}\n".encode())
+            state.update(file.read_bytes())
+    return state.hexdigest()

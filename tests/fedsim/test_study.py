@@ -50,11 +50,11 @@ def test_a_run_begun_with_other_code_is_taken_but_told(tmp_path: Path) -> None:
     first = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
     told: list[str] = []
     compare(tiny(), ["static"], out=tmp_path, jobs=1, tell=told.append)
-    assert not any("other code" in line for line in told)
+    assert not any("begun with other" in line for line in told)
     file = first.path / "env.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"commit": "0" * 40}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"code": "0", "data": "1"}))
     compare(tiny(), ["static"], out=tmp_path, jobs=1, tell=told.append)
-    assert "begun with other code (commit); it is taken as it is, delete it" in told[-2]
+    assert "begun with other code, data; it is taken as it is, delete it" in told[-2]
 
 
 def test_a_study_with_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
