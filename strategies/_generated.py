@@ -1,0 +1,104 @@
+"""Dense answers generated from uploads, for a backbone shipped once: `user_vector`, `duet`.
+
+The backbone is trained in the cloud together with what generates the answers; an edge is
+provisioned with it and from then on gets only what differs between edges.
+
+Notation: `B` edges, `H` upload length.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from fedsim.cores import one_thread
+from fedsim.data.base import Streams
+from fedsim.plugins import CodecOptions
+from fedsim.setting import Arrays, Provision, Uploads
+from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
+from fedsim.training.learner import DenseLearner
+from strategies._dense import shipped_provision
+from strategies._typical import typical_uploads
+
+BATCH = 64
+"""Edges whose answers are generated together: always so many, for BLAS rounds a row as the
+number of rows tells it to."""
+
+
+class GeneratedConfig(StrategyConfig):
+    """Options of every strategy that generates dense answers."""
+
+    targets_per_answer: Annotated[int, Field(ge=1)] = 4
+    """Consecutive targets of an edge that one generated answer serves in training."""
+    codec: CodecOptions = Field(default="dense")
+    """How answers travel."""
+
+
+class GeneratingLearner(DenseLearner):
+    """A dense backbone and what generates an edge's own part of it: `width` floats."""
+
+    width: int
+
+    def generated(self, uploads: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Return answers to uploads int64 (B, H): float32 (B, width)."""
+        raise NotImplementedError(f"{type(self).__name__} generates nothing")
+
+    def answers(self, uploads: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return answers to uploads (B, H), float32 (B, width).
+
+        A row does not depend on the others.
+        """
+        ids = np.asarray(uploads, np.int64)
+        parts = [torch.empty(0, self.width)]
+        with one_thread(), torch.inference_mode():
+            for start in range(0, len(ids), BATCH):
+                part = ids[start : start + BATCH]
+                filled = torch.from_numpy(np.resize(part, (BATCH, part.shape[1])))
+                parts.append(self.generated(filled)[: len(part)])
+        return torch.cat(parts).numpy()
+
+
+class GeneratedStrategy(EdgeCloudStrategy):
+    """Trains a learner a channel and answers every upload with floats; see `trained`.
+
+    A subclass's answer is the one column of its `columns`.
+    """
+
+    Config = GeneratedConfig
+    config: GeneratedConfig
+
+    def trained(self, channel: int, streams: Streams) -> GeneratingLearner:
+        """Return a channel's learner, trained on its streams."""
+        raise NotImplementedError(f"{type(self).__name__} trains nothing")
+
+    @property
+    def personalises(self) -> bool:
+        return True
+
+    def fit(self, history: tuple[Streams, ...]) -> None:
+        self._learners = [self.trained(c, streams) for c, streams in enumerate(history)]
+        self._typical = [
+            learner.answers(typical_uploads(streams, learner.upload_length))
+            for learner, streams in zip(self._learners, history, strict=True)
+        ]
+
+    def provision(self) -> Provision:
+        return shipped_provision(self._learners)
+
+    def initial(self, channel: int) -> Arrays:
+        return self.majority(channel, self.sample(channel))
+
+    def sample(self, channel: int) -> Arrays:
+        return self._named(self._typical[channel])
+
+    def answer(self, channel: int, uploads: Uploads, round: int) -> Arrays:
+        return self._named(self._learners[channel].answers(uploads.items))
+
+    def _named(self, rows: NDArray[np.float32]) -> Arrays:
+        (column,) = self.columns()
+        return {column.name: rows}

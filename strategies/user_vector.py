@@ -1,0 +1,131 @@
+"""User vector: the cloud answers a long upload with one vector, added to every position. Ours.
+
+The cheap rival of `long_diet` (see `strategies.long_diet`): the same long upload, read in the
+same way, but an answer of D floats (2,048 bits at D = 64, half of that in fp16) instead of one
+bit a parameter. What it saves in answers it pays in the provision: the backbone is trained
+densely and shipped whole for every channel, where diets share one frozen network.
+
+1. A warm start. First the backbone is trained without vectors, as `static` does.
+2. A long upload. From there on everything trains on, and the vector ``h U`` with
+   ``h = tanh(Linear(decayed means of the last 100 items))`` is added to the window's scaled
+   embeddings, which in SASRec is where the position embeddings are added; other backbones
+   need no positions for it.
+
+The vector costs the edge no multiply-accumulates beyond the backbone's.
+
+Notation: `B` edges, `K` windows of an edge, `L` window length, `H` upload length, `D`
+embedding size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fedsim import rng
+from fedsim.codecs.base import Column
+from fedsim.data.base import Streams
+from fedsim.layout import Layer, Layout
+from fedsim.models.base import xavier_normal
+from fedsim.setting import Arrays
+from fedsim.training.fit import fit
+from fedsim.training.learner import DenseLearner
+from strategies._dense import ShippedEdge, trained_base
+from strategies._generated import GeneratedConfig, GeneratedStrategy, GeneratingLearner
+from strategies._long_upload import LongUploadConfig, UploadReader
+
+
+class UserVectorConfig(LongUploadConfig, GeneratedConfig):
+    """Options of the user vector; the backbone trains first by the scenario's `train` section."""
+
+    name: str = "user_vector"
+
+
+class UserVectorEdge(ShippedEdge):
+    """Uploads its last 100 items; adds the vector it is answered to what it looks up."""
+
+    @property
+    def upload_length(self) -> int:
+        return int(self.config.upload)
+
+    def queries(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
+        ids = torch.from_numpy(windows).long()
+        vector = torch.from_numpy(np.require(rows["vector"], np.float32, "W"))
+        embedded = with_vector(self.items[channel][ids], vector)
+        weights = self.weights(channel, rows)
+        return self.backbone.forward(weights, self.small[channel], embedded, ids == 0)
+
+
+class UserVector(GeneratedStrategy):
+    """Trains a backbone a channel, then what reads uploads; answers with vectors."""
+
+    Config = UserVectorConfig
+    edge = UserVectorEdge
+    config: UserVectorConfig
+
+    def columns(self) -> tuple[Column, ...]:
+        layout = Layout((Layer("vector", 1, self.setting.backbone.dim),))
+        return (Column("vector", "dense", layout),)
+
+    def trained(self, channel: int, streams: Streams) -> GeneratingLearner:
+        setting, config = self.setting, self.config
+        warm = trained_base(setting, channel, streams)
+        purpose = f"user_vector/{setting.channels[channel].name}"
+        gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
+        learner = UserVectorLearner(warm, gen, config)
+        fit(
+            learner,
+            streams,
+            setting,
+            purpose=purpose,
+            options=config.model_dump(mode="json", exclude={"codec"}),
+            targets_per_mask=config.targets_per_answer,
+            epochs=config.epochs,
+        )
+        return learner
+
+
+class UserVectorLearner(GeneratingLearner):
+    """A warm dense backbone, and what makes a vector of an upload."""
+
+    def __init__(self, warm: DenseLearner, gen: torch.Generator, config: UserVectorConfig) -> None:
+        dim = warm.backbone.dim
+        super().__init__(warm.backbone, len(warm.items) - 1, gen)
+        self.load_state_dict(warm.state_dict())
+        self.upload_length, self.width = config.upload, dim
+        self.reader = UploadReader(warm.items, dim, gen, config)
+        self.map = nn.Parameter(xavier_normal(dim, dim, gen))
+
+    def forward(
+        self,
+        windows: Tensor,
+        uploads: Tensor,
+        *,
+        dropout: float = 0.0,
+        gen: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the queries of windows int64 (B, K, L): float32 (B, K, D)."""
+        embedded = F.embedding(windows, self.items, padding_idx=0)
+        return self.backbone.forward(
+            self.weights(uploads, gen),
+            dict(self.small),
+            with_vector(embedded, self.generated(uploads, gen)),
+            windows == 0,
+            dropout=dropout,
+            gen=gen,
+        )
+
+    def generated(self, uploads: Tensor, gen: torch.Generator | None = None) -> Tensor:
+        """Return vectors for uploads int64 (B, H): float32 (B, D)."""
+        vectors: Tensor = self.reader(uploads, self.items, gen) @ self.map
+        return vectors
+
+
+def with_vector(embedded: Tensor, vector: Tensor) -> Tensor:
+    """Return embeddings (B, K, L, D), which backbones scale by √D, with vectors (B or 1, D)."""
+    return embedded + vector[:, None, None] / math.sqrt(embedded.shape[-1])
