@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fedsim.cores import one_thread
 from fedsim.data.base import Streams
+from fedsim.kernels.gru import whole_blocks
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
@@ -25,9 +26,8 @@ from fedsim.training.learner import DenseLearner
 from strategies._dense import shipped_provision
 from strategies._typical import typical_uploads
 
-BATCH = 64
-"""Edges whose answers are generated together: always so many, for BLAS rounds a row as the
-number of rows tells it to."""
+BATCH = 256
+"""Edges whose answers are generated together, which bounds memory."""
 
 
 class GeneratedConfig(StrategyConfig):
@@ -58,8 +58,8 @@ class GeneratingLearner(DenseLearner):
         with one_thread(), torch.inference_mode():
             for start in range(0, len(ids), BATCH):
                 part = ids[start : start + BATCH]
-                filled = torch.from_numpy(np.resize(part, (BATCH, part.shape[1])))
-                parts.append(self.generated(filled)[: len(part)])
+                rows = self.generated(torch.from_numpy(whole_blocks(part)))
+                parts.append(rows[: len(part)])
         return torch.cat(parts).numpy()
 
 
