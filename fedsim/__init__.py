@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedsim.engine.run import Run, resume, run
+    from fedsim.errors import FedsimError
     from fedsim.papers import paper
     from fedsim.scenario import load_scenario
     from fedsim.study import compare
 
-__all__ = ["Run", "compare", "load_scenario", "paper", "resume", "run"]
+__all__ = ["FedsimError", "Run", "compare", "load_scenario", "paper", "resume", "run"]
 
 _HOMES = {
+    "FedsimError": "fedsim.errors",
     "Run": "fedsim.engine.run",
     "compare": "fedsim.study",
     "load_scenario": "fedsim.scenario",
@@ -34,3 +36,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fedsim' has no attribute '{name}'")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List what is imported on demand, too."""
+    return sorted({*globals(), *__all__})

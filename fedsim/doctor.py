@@ -130,3 +130,9 @@ def _data() -> Iterator[Finding]:
             continue
         advice = f"fedsim data fetch {name}, or set {DATA_VARIABLE} to the folder it is in"
         yield Finding(f"data {name}", "note", f"not in {folder}", advice)
+    games = folder / "amazon-games" / "Video.txt"
+    if games.is_file():
+        yield Finding("data amazon-games", "ok", str(games))
+    else:
+        advice = "only the scenario amazon_games needs it; its head tells what it is"
+        yield Finding("data amazon-games", "note", f"not in {folder}", advice)

@@ -12,6 +12,12 @@ from pydantic_core import ErrorDetails
 from fedsim.errors import nearest
 from fedsim.plugins import Family, load
 
+_WORDS = {
+    "tuple_type": "give a list, as in [10]",
+    "string_pattern_mismatch": "use letters, digits, '.', '_' and '-' only",
+}
+"""What pydantic's words for a mistake leave open: how to mend it."""
+
 
 def explain(error: ValidationError, table: Mapping[str, Any], model: type[BaseModel]) -> str:
     """Return every mistake in a table checked by `model`.
@@ -26,7 +32,10 @@ def _explain(item: ErrorDetails, table: Mapping[str, Any], model: type[BaseModel
     if item["type"] == "extra_forbidden":
         allowed = _siblings(item, table, model)
         return f"unknown key '{where}'; {nearest(str(item['loc'][-1]), allowed)}"
-    return f"'{where}' = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
+    if item["type"] == "missing":
+        return f"'{where}' is missing; add it"
+    said = _WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
+    return f"'{where}' = {item['input']!r}: {said}"
 
 
 def _where(item: ErrorDetails, table: Any) -> str:

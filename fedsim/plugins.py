@@ -129,7 +129,13 @@ def _attribute(path: str) -> Any:
 
 
 def _member(module_name: str, base: type) -> type | None:
-    module = importlib.import_module(module_name)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise PluginError(
+            f"'{module_name}' cannot be loaded: {type(error).__name__}: {error}; mend it, or move "
+            "it away"
+        ) from error
     for name, value in vars(module).items():
         own = inspect.isclass(value) and value.__module__ == module_name
         if own and not name.startswith("_") and issubclass(value, base):

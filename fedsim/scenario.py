@@ -36,7 +36,6 @@ from fedsim.plugins import (
     StrategyOptions,
 )
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Room = Annotated[float, Field(gt=0)]
 
@@ -52,11 +51,11 @@ class Section(BaseModel):
 class PopulationConfig(Section):
     """Who takes part."""
 
-    edges: Count | None = None
+    edges: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     """How many edges; all the data set has when unset (synthetic: 1,000)."""
     cell_size: Count = 256
     """Edges one Flower node hosts and computes together; 1 is one client per node."""
-    ood_fraction: Fraction = 0.0
+    ood_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of edges whose history the cloud never sees (out of distribution)."""
     availability: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Chance of an edge to take part in a round."""
@@ -67,6 +66,10 @@ class PopulationConfig(Section):
 
     @model_validator(mode="after")
     def _known_devices(self) -> PopulationConfig:
+        if not self.devices:
+            raise ValueError(
+                f"name at least one device class and its share; {nearest('', DEVICES)}"
+            )
         for name in self.devices:
             if name not in DEVICES:
                 raise ValueError(f"unknown device class '{name}'; {nearest(name, DEVICES)}")
@@ -251,7 +254,7 @@ def load_scenario(
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     table.setdefault("name", file.stem)
     pairs = dict(split_override(text) for text in overrides) | dict(changes or {})
-    return build(table, pairs, source=str(file))
+    return build(table, pairs, source=f"{file} as overridden" if pairs else str(file))
 
 
 def build(
@@ -290,6 +293,8 @@ def find_scenario(path: str | Path) -> Path:
     shipped = shipped_scenarios()
     if str(path) in shipped:
         return shipped[str(path)]
+    if file.is_file():
+        raise ConfigError(f"'{path}' is no scenario file: its name must end in .toml; rename it")
     raise ConfigError(f"no scenario file '{path}'; {nearest(str(path), shipped)}")
 
 

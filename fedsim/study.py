@@ -22,7 +22,7 @@ from fedsim.engine.directory import changed_since, open_run_dir
 from fedsim.engine.run import Run, resume
 from fedsim.errors import ConfigError, RunError, nearest
 from fedsim.folders import write_study
-from fedsim.scenario import ScenarioConfig, build
+from fedsim.scenario import ScenarioConfig, build, load_scenario
 
 Tell = Callable[[str], None]
 
@@ -46,7 +46,7 @@ class Job:
 
 
 def compare(
-    scenario: ScenarioConfig,
+    scenario: ScenarioConfig | str | Path,
     strategies: Sequence[str],
     *,
     seeds: int = 1,
@@ -59,7 +59,7 @@ def compare(
     Parameters
     ----------
     scenario
-        What they share; a strategy named there keeps its options.
+        What they share, or its path or name; a strategy named there keeps its options.
     strategies
         Names, each once.
     seeds
@@ -79,6 +79,8 @@ def compare(
     """
     if len(set(strategies)) != len(strategies) or not strategies:
         raise ConfigError(f"strategies to compare must be named once each, got {list(strategies)}")
+    if not isinstance(scenario, ScenarioConfig):
+        scenario = load_scenario(scenario)
     variants = [Variant(name, {"strategy.name": name}) for name in strategies]
     folder = Path(out) / scenario.name / "compare"
     return run_variants(scenario, variants, seeds=seeds, folder=folder, jobs=jobs, tell=tell)

@@ -30,7 +30,7 @@ _DAY = 86_400
 class SyntheticConfig(DatasetConfig):
     """Options of `synthetic`; `population.edges` says how many edges (1,000 when unset)."""
 
-    items: Count = 600
+    items: Annotated[int, Field(ge=1, le=10_000_000)] = 600
     """Items of each channel's catalogue."""
     topics: Count = 12
     """Latent interests."""

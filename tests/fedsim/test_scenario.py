@@ -221,3 +221,26 @@ def test_a_number_names_an_entry_of_a_list() -> None:
     for wrong in ("channels.2.name", "channels.home", "channels.name"):
         with pytest.raises(ConfigError, match=rf"'{wrong}': '.*' names no entry of a list of 2"):
             build(table, {wrong: "x"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"population.devices": {}}, r"'population' = .*name at least one device class.*2g"),
+        ({"population.edges": 10**12}, r"'population\.edges' = .*less than or equal to 100000000"),
+        ({"population.ood_fraction": 1.0}, r"'population\.ood_fraction' = 1\.0: .*less than 1"),
+        ({"evaluation.ks": 10}, r"'evaluation\.ks' = 10: give a list, as in \[10\]"),
+        ({"name": "a b"}, r"'name' = 'a b': use letters, digits"),
+    ],
+)
+def test_mistakes_say_how_to_mend_them(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(SYNTHETIC, changes)
+
+
+def test_a_missing_section_and_a_wrong_suffix_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'data' is missing; add it"):
+        build({"rounds": 3})
+    (tmp_path / "b.txt").write_text("rounds = 3")
+    with pytest.raises(ConfigError, match=r"its name must end in \.toml"):
+        load_scenario(tmp_path / "b.txt")
