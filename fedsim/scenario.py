@@ -36,6 +36,7 @@ from fedsim.plugins import (
     StrategyOptions,
 )
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Room = Annotated[float, Field(gt=0)]
 
