@@ -89,13 +89,8 @@ class Population:
         self.dataset.check()
         self.channels = self.dataset.channels
         self.num_edges = self.dataset.num_edges
-        wanted = scenario.population.edges
-        if wanted is not None and wanted > self.num_edges:
-            raise ConfigError(
-                f"population.edges = {wanted:,}, but the data has only {self.num_edges:,} edges; "
-                "ask for fewer, or leave it out for all of them"
-            )
-        self.num_edges = wanted or self.num_edges
+        if scenario.population.edges is not None:
+            self.num_edges = min(self.num_edges, scenario.population.edges)
         self.num_cells = -(-self.num_edges // scenario.population.cell_size)
         drift: Any = plugins.load("drifts", scenario.drift.name)
         self.drift: Drift = drift(scenario.drift, scenario, self.num_edges)

@@ -53,7 +53,7 @@ class PopulationConfig(Section):
     """Who takes part."""
 
     edges: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """How many edges; all the data set has when unset (synthetic: 1,000)."""
+    """At most so many edges of those the data has; all of them when unset (synthetic: 1,000)."""
     cell_size: Count = 256
     """Edges one Flower node hosts and computes together; 1 is one client per node."""
     ood_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -118,17 +118,6 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
         paper(str(tmp_path / "mine.toml"), labels=["Bas"], out=tmp_path)
 
 
-def test_more_edges_than_there_are_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "Few.txt").write_text(
-        "".join(f"{user} {item}\n" for user in range(3) for item in range(5))
-    )
-    data = {"name": "sequence", "path": str(tmp_path / "Few.txt"), "min_item_count": 1}
-    with pytest.raises(
-        ConfigError, match=r"edges = 24, but the data has only 3 edges; ask for few"
-    ):
-        fedsim.run(tiny(data=data), out=tmp_path)
-
-
 def test_the_package_offers_its_verbs(tmp_path: Path) -> None:
     assert set(fedsim.__all__) <= set(dir(fedsim))
     done = fedsim.run(tiny(), out=tmp_path, rounds=2)
