@@ -52,7 +52,7 @@ class Section(BaseModel):
 class PopulationConfig(Section):
     """Who takes part."""
 
-    edges: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    edges: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """At most so many edges of those the data has; all of them when unset (synthetic: 1,000)."""
     cell_size: Count = 256
     """Edges one Flower node hosts and computes together; 1 is one client per node."""

@@ -227,7 +227,7 @@ def test_a_number_names_an_entry_of_a_list() -> None:
     ("changes", "message"),
     [
         ({"population.devices": {}}, r"'population' = .*name at least one device class.*2g"),
-        ({"population.edges": 10**12}, r"'population\.edges' = .*less than or equal to 100000000"),
+        ({"population.edges": 10**12}, r"'population\.edges' = .*less than or equal to 1000000000"),
         ({"population.ood_fraction": 1.0}, r"'population\.ood_fraction' = 1\.0: .*less than 1"),
         ({"evaluation.ks": 10}, r"'evaluation\.ks' = 10: give a list, as in \[10\]"),
         ({"name": "a b"}, r"'name' = 'a b': use letters, digits"),
