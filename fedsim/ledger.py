@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from fedsim.errors import StoreError
 from fedsim.files import replacing
 
-VERSION = 2
+VERSION = 3
 """Of the tables below; goes up when a column changes its name, type or meaning."""
 
 ROW_GROUP = 1 << 16
@@ -53,6 +53,8 @@ def schema(ks: Sequence[int]) -> pa.Schema:
     memory_bytes                 room for the channel's answer; null without a limit
     paper_bits                   the answer's size by the papers' accounting (round 0: of
                                  what an edge has before any answer)
+    parts                        which of an answer's parts, such as blocks, an edge holds;
+                                 null where answers have no parts
     macs                         multiply-accumulates of one inference
     train_macs                   multiply-accumulates of the round's training on the edge
     targets                      next items predicted
@@ -74,6 +76,7 @@ def schema(ks: Sequence[int]) -> pa.Schema:
         ("stored_bytes", pa.int64()),
         ("memory_bytes", pa.int64()),
         ("paper_bits", pa.int64()),
+        ("parts", pa.list_(pa.bool_())),
         ("macs", pa.int64()),
         ("train_macs", pa.int64()),
         *_sums(ks),
@@ -211,7 +214,7 @@ def cutoffs(columns: Iterable[str]) -> list[int]:
 
 
 _KEYS = [("round", pa.int32()), ("edge", pa.int64()), ("channel", pa.int16())]
-_NULLABLE = {"drift_score", "memory_bytes", "latency_ms", "budget_bytes_per_round"}
+_NULLABLE = {"drift_score", "memory_bytes", "parts", "latency_ms", "budget_bytes_per_round"}
 
 
 def _sums(ks: Sequence[int]) -> list[tuple[str, pa.DataType]]:
@@ -241,6 +244,8 @@ def _column(field: pa.Field, value: Any, count: int) -> pa.Array:
         value = np.full(count, value)
     if pa.types.is_boolean(field.type):
         value = np.asarray(value, bool)
+    if pa.types.is_list(field.type):
+        value = list(value)
     return pa.array(value, field.type, from_pandas=field.nullable)
 
 

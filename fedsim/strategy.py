@@ -94,6 +94,10 @@ class EdgeHalf:
         """
         return None
 
+    def parts(self, channel: int, rows: Arrays) -> NDArray[np.bool_] | None:
+        """Return which parts of an answer edges hold, bool (B or 1, parts); None without parts."""
+        return None
+
     def shrink(self, channel: int, rows: Arrays, memory: NDArray[np.int64]) -> Arrays:
         """Return what edges keep of rows (B, n) whose record does not fit into memory bytes (B).
 

@@ -98,20 +98,23 @@ class ForwardOfaEdge(EdgeHalf):
             self.small[channel],
             self.items[channel][ids],
             ids == 0,
-            gates=torch.from_numpy(self._assembled(rows).astype(np.float32)),
+            gates=torch.from_numpy(self.parts(channel, rows).astype(np.float32)),
         )
 
+    def parts(self, channel: int, rows: Arrays) -> NDArray[np.bool_]:
+        return assembled(rows["weights"], self.backbone.layout)
+
     def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
-        return self.backbone.stacked_macs(self._assembled(rows))
+        return self.backbone.stacked_macs(self.parts(channel, rows))
 
     def paper_bits(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
         """Return one bit a block and 32 a parameter that is there, int64 (B or 1)."""
-        there, sizes = self._assembled(rows), self.backbone.layout.block_sizes
+        there, sizes = self.parts(channel, rows), self.backbone.layout.block_sizes
         return np.asarray(len(sizes) + FLOAT_BITS * (there @ sizes), np.int64)
 
     def shrink(self, channel: int, rows: Arrays, memory: NDArray[np.int64]) -> Arrays:
         usual = self.provision.channels[channel]["probabilities"].astype(np.float32)
-        held = np.where(self._assembled(rows), usual, np.float32(-1))
+        held = np.where(self.parts(channel, rows), usual, np.float32(-1))
         most = torch.from_numpy(room(self._sizes, memory))
         kept = capped(torch.from_numpy(held), most).numpy() > 0
         there = np.repeat(kept, self.backbone.layout.block_sizes, axis=1)
@@ -120,9 +123,6 @@ class ForwardOfaEdge(EdgeHalf):
     @cached_property
     def _sizes(self) -> NDArray[np.int64]:
         return record_sizes(self.config.codec, self.backbone.layout)
-
-    def _assembled(self, rows: Arrays) -> NDArray[np.bool_]:
-        return assembled(rows["weights"], self.backbone.layout)
 
 
 class ForwardOfa(EdgeCloudStrategy):

@@ -263,11 +263,17 @@ class CellRound:
             stored_bytes=self.side.fixed_bytes[channel] + self.store.stored_bytes()[:, channel],
             memory_bytes=self.memory,
             paper_bits=answered * self.side.paper_bits(channel, answers),
+            parts=self._parts(channel, answers),
             macs=np.broadcast_to(self.side.half.macs(channel, answers), self.count),
             train_macs=trained,
             latency_ms=self._latency_ms(uplink, downlink),
             **sums,
         )
+
+    def _parts(self, channel: int, answers: Arrays) -> NDArray[np.bool_] | None:
+        """Return which parts of an answer every edge holds, bool (B, parts)."""
+        parts = self.side.half.parts(channel, answers)
+        return None if parts is None else np.broadcast_to(parts, (self.count, parts.shape[1]))
 
     def _targets(self, channel: int) -> Targets:
         return Targets(*self.cell.channels[channel].targets(self.round))

@@ -23,11 +23,16 @@ def batch(round: int, edges: np.ndarray, channel: int = 0) -> pa.RecordBatch:
         drift_score=np.where(edges % 2 == 0, np.nan, 0.25),
         answered=edges % 3 == 0,
         downlink_bytes=1000 + edges,
+        parts=edges[:, None] > np.arange(3),
         targets=4,
         hit_10=edges % 4,
         ndcg_10=(edges % 4) / 2,
         mrr=0.125,
     )
+
+
+def without_parts() -> pa.RecordBatch:
+    return ledger.rows(SCHEMA, round=2, edge=[3], channel=0)
 
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
@@ -42,6 +47,8 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
     assert frame["latency_ms"].isna().all()
     assert frame["answered"].dtype == bool
     assert frame["hit_5"].sum() == 0
+    assert frame["parts"].map(sum).tolist() == [0, 1, 2, 3, 3, 3] * 2
+    assert pq.read_table(ledger.commit_round(tmp_path, 2, [without_parts()]))["parts"].null_count
 
 
 def test_bytes_do_not_depend_on_how_rows_are_batched(
@@ -125,7 +132,7 @@ def test_a_file_of_another_version_is_an_error(tmp_path: Path) -> None:
     file = ledger.commit_round(tmp_path, 0, [batch(0, np.arange(3))])
     table = pq.read_table(file)
     pq.write_table(table.replace_schema_metadata({b"fedsim.ledger": b"99"}), file)
-    with pytest.raises(StoreError, match="ledger version 99, this fedsim reads version 2"):
+    with pytest.raises(StoreError, match="ledger version 99, this fedsim reads version 3"):
         ledger.read_ledger(tmp_path)
 
 
