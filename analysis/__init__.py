@@ -11,9 +11,13 @@ from analysis.compare import compare, differences
 from analysis.controls import controls
 from analysis.drift_response import drift_response
 from analysis.load import Runs, load
+from analysis.memory import memory, memory_use
 from analysis.ood import ood
 from analysis.paper import paper
 from analysis.pareto import pareto
+from analysis.part_counts import part_counts
+from analysis.parts import parts
+from analysis.sparsity import sparsity
 from analysis.storage import storage
 from analysis.table import Table
 from analysis.traffic import traffic
@@ -29,9 +33,14 @@ __all__ = [
     "differences",
     "drift_response",
     "load",
+    "memory",
+    "memory_use",
     "ood",
     "paper",
     "pareto",
+    "part_counts",
+    "parts",
+    "sparsity",
     "storage",
     "traffic",
 ]

@@ -15,8 +15,12 @@ from analysis.bandwidth_map import CELLS, EVEN, bandwidth_map, bandwidth_range
 from analysis.controls import controls
 from analysis.drift_response import drift_response
 from analysis.load import Runs
+from analysis.memory import LIMITED, memory, memory_use
 from analysis.ood import ood
 from analysis.pareto import pareto
+from analysis.part_counts import part_counts
+from analysis.parts import any_parts, parts
+from analysis.sparsity import TITLES, sparse_labels, sparsity
 from analysis.storage import storage
 from analysis.traffic import traffic
 
@@ -32,6 +36,7 @@ class Picture:
 
 
 RANKING, BANDWIDTH = "How well edges are served", "What edges pay"
+ANSWERS = "What answers consist of"
 
 
 def pictures(runs: Runs) -> Iterator[Picture]:
@@ -46,9 +51,20 @@ def pictures(runs: Runs) -> Iterator[Picture]:
         yield Picture("ood", lambda ax: ood(runs, ax=ax), RANKING, _OOD)
     if runs.query("select 1 from controls limit 1").size:
         yield Picture("controls", lambda ax: controls(runs, ax=ax), RANKING, _CONTROLS)
+    limited = runs.query(f"select 1 from ledger where {LIMITED} limit 1").size
+    if limited:
+        yield Picture("memory", lambda ax: memory(runs, ax=ax), RANKING, _MEMORY)
     yield Picture("traffic", lambda ax: traffic(runs, ax=ax), BANDWIDTH, _TRAFFIC)
     yield Picture("storage", lambda ax: storage(runs, ax=ax), BANDWIDTH, _STORAGE)
+    if limited:
+        yield Picture("memory_use", lambda ax: memory_use(runs, ax=ax), BANDWIDTH, _MEMORY_USE)
     yield from _bandwidth(runs)
+    if any_parts(runs):
+        yield Picture("parts", lambda ax: parts(runs, ax=ax), ANSWERS, _PARTS)
+        yield Picture("part_counts", lambda ax: part_counts(runs, ax=ax), ANSWERS, _PART_COUNTS)
+    for value in TITLES if sparse_labels(runs) else ():
+        draw = partial(_sparsity, runs, value)
+        yield Picture(f"sparsity_{value}", draw, ANSWERS, _SPARSITY)
 
 
 def _bandwidth(runs: Runs) -> Iterator[Picture]:
@@ -68,6 +84,10 @@ def _bandwidth(runs: Runs) -> Iterator[Picture]:
 
 def _map(runs: Runs, label: str, ax: Axes) -> Axes:
     return bandwidth_map(runs, label=label, ax=ax)
+
+
+def _sparsity(runs: Runs, value: str, ax: Axes) -> Axes:
+    return sparsity(runs, value=value, ax=ax)
 
 
 _ACCURACY = {
@@ -92,6 +112,15 @@ _CONTROLS = (
     "personal as far as accuracy falls from left to right; they go stale as far as it falls "
     "over the ages (counted in interactions)."
 )
+_MEMORY = (
+    "A point is the edges and rounds that had about so much room for an answer; device classes "
+    "are named where they are on average. A line that rises uses the room; one that starts on "
+    "the left serves small devices too. Bands: 95 % over edges, for up to four strategies."
+)
+_MEMORY_USE = (
+    "The dashed line is the room itself. What is kept of the provision comes on top of an answer "
+    "and does not count against it, so a line may start above."
+)
 _TRAFFIC = (
     "What an edge has sent and received on average, item embeddings apart. Round 0 is the "
     "provision, given once before the first round."
@@ -108,4 +137,13 @@ _MAP = (
     f"A row is an edge (or a few, in at most {CELLS} rows), sorted by its total; a column is a "
     "round. Blank: nothing was sent. Each map has a scale of its own; there is none for a "
     "strategy whose edges all pay about the same in every round."
+)
+_PARTS = (
+    "Parts (the blocks of a network, say) that the cloud chose for an edge, over all edges and "
+    "rounds. Where all bars are full or empty, edges hold the same parts."
+)
+_PART_COUNTS = "One bar for a strategy: its edges all hold as many parts; several: it tells them apart."
+_SPARSITY = (
+    "\u03bb is what the cost of an inference weighs in training; runs of one strategy are joined. "
+    "The other two figures tell what the accuracy is bought with."
 )

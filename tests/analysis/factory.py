@@ -65,6 +65,8 @@ class World:
     targets: int = 3
     cell: int = 64
     every: int = 1
+    room: float | None = None
+    """Bytes for an answer on the slower devices; the faster have 16 times as much."""
     scenario: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -158,11 +160,19 @@ class Writer:
             uplink_bytes=asked * self.method.upload,
             downlink_bytes=down,
             stored_bytes=self.method.stored,
+            memory_bytes=self._room(),
             paper_bits=asked * 40_960,
             macs=self.method.macs,
             latency_ms=np.where(asked, 20 + down * 8e-3 / 4, np.nan),
             **self._sums(self._accuracy(number)),
         )
+
+    def _room(self) -> NDArray[np.int64] | None:
+        """Return the room each edge has, drawn anew every round from half of it on."""
+        if self.world.room is None:
+            return None
+        most = self.world.room * np.where(self.edges % 3 == 0, 16, 1)
+        return np.asarray(most * self.rng.uniform(0.5, 1, len(self.edges)), np.int64)
 
     def _accuracy(self, number: int) -> NDArray[np.float64]:
         """Return expected NDCG per edge: lower after a drift until the method recovers."""

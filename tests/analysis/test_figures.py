@@ -20,7 +20,8 @@ from tests.analysis.conftest import LABELS
 
 FIGURES = [
     analysis.accuracy, analysis.bandwidth_ecdf, analysis.bandwidth_map, analysis.controls,
-    analysis.drift_response, analysis.ood, analysis.pareto, analysis.storage, analysis.traffic,
+    analysis.drift_response, analysis.memory, analysis.memory_use, analysis.ood, analysis.pareto,
+    analysis.storage, analysis.traffic,
 ]  # fmt: skip
 
 
