@@ -25,11 +25,27 @@ def popularity() -> Fitted:
     return fitted("popularity", changes=WORLD)
 
 
-@pytest.mark.parametrize(
-    "strategy",
-    ["cooccurrence", "static", "diet", {"name": "diet", "scale": True}, "dieting", "long_diet"],
-    ids=str,
-)
+STRATEGIES: list[str | dict[str, Any]] = [
+    "cooccurrence",
+    "static",
+    "diet",
+    {"name": "diet", "scale": True},
+    "dieting",
+    "long_diet",
+    "random_prune",
+    {"name": "lth", "rounds": 2},
+    "snip",
+    "rare_gem",
+    "supermask",
+    {"name": "supermask", "signed": True},
+    "pemn",
+    {"name": "pemn", "prototype": 0.05},
+    "gater",
+    "sttd",
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_it_beats_popularity(strategy: str | dict[str, Any], popularity: Fitted) -> None:
     model = fitted(strategy, changes=WORLD)
     rows = model.strategy.answer(0, model.uploads(), 1)
