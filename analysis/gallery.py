@@ -142,7 +142,9 @@ _PARTS = (
     "Parts (the blocks of a network, say) that the cloud chose for an edge, over all edges and "
     "rounds. Where all bars are full or empty, edges hold the same parts."
 )
-_PART_COUNTS = "One bar for a strategy: its edges all hold as many parts; several: it tells them apart."
+_PART_COUNTS = (
+    "One bar for a strategy: its edges all hold as many parts; several: it tells them apart."
+)
 _SPARSITY = (
     "\u03bb is what the cost of an inference weighs in training; runs of one strategy are joined. "
     "The other two figures tell what the accuracy is bought with."
