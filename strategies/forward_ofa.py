@@ -65,7 +65,7 @@ class ForwardOfaConfig(StrategyConfig):
     """Options of Forward-OFA; the number of blocks is the backbone's, `model.blocks`."""
 
     name: str = "forward_ofa"
-    sparsity: Annotated[float, Field(ge=0)] = 0.05
+    sparsity: Annotated[float, Field(ge=0)] = 0.01
     """λ: what the expected share of the MACs weighs in the loss."""
     upload: Annotated[int, Field(ge=1)] = 20
     """Items an edge uploads."""
