@@ -23,10 +23,8 @@ from strategies._generator import Extractors
 if TYPE_CHECKING:
     from strategies.forward_ofa import ForwardOfaConfig
 
-BATCH = 64
-"""Edges whose parameters are written out together."""
-LEAST = 8
-"""Rows a product has at least: BLAS rounds those of one with fewer in another way."""
+BATCH = 16
+"""Edges answered together; always so many, as BLAS rounds a product by its shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ class ForwardOfaLearner(Learner):
         with one_thread(), torch.inference_mode():
             for start in range(0, len(uploads), BATCH):
                 count = min(BATCH, len(uploads) - start)
-                batch = start + np.arange(max(count, LEAST)) % count
+                batch = start + np.arange(BATCH) % count
                 ids, caps = np.asarray(uploads[batch], np.int64), most[batch]
                 found = self._answers(torch.from_numpy(ids), torch.from_numpy(caps))
                 rows[start : start + count] = found[:count].numpy()
