@@ -11,9 +11,10 @@ def costs(runs: Runs) -> dict[str, dict[str, float]]:
     Per edge and round (rounds from 1): ``up_bytes``, ``down_bytes``. Per edge:
     ``provision_bytes`` (round 0, the shared part included), ``embedding_bytes`` (item
     embeddings, all rounds), ``stored_bytes`` (after the last round, the shared part once).
-    ``macs`` of one inference; ``answer_bytes`` and ``answer_paper_bits`` of one answer;
-    ``answered`` and ``refused`` as shares of the requests (rounds from 1: nobody asks for the
-    provision); median ``latency_ms``.
+    ``macs`` of one inference, ``train_macs`` of a round's training; ``answer_bytes`` and
+    ``answer_paper_bits`` of one answer, these of what is shipped once where nobody is answered;
+    ``answered``, ``refused`` and ``too_large`` as shares of the requests (rounds from 1: nobody
+    asks for the provision); median ``latency_ms``.
     """
     frame = runs.query("""
         with sizes as (
@@ -30,18 +31,24 @@ def costs(runs: Runs) -> dict[str, dict[str, float]]:
                    avg(macs) filter (round > 0) as macs,
                    avg(downlink_bytes) filter (answered and round > 0) as answer,
                    avg(paper_bits) filter (answered and round > 0) as bits,
+                   avg(paper_bits) filter (round = 0) as shipped_bits,
+                   avg(train_macs) filter (round > 0) as train,
                    sum(requested::int) filter (round > 0) as requested,
                    sum(answered::int) filter (round > 0) as answered,
                    sum(refused::int) filter (round > 0) as refused,
+                   sum(too_large::int) filter (round > 0) as too_large,
                    median(latency_ms) filter (round > 0) as latency
             from ledger join ends using (run) group by run)
         select label, avg(up / n / last) as up_bytes, avg(sums.down / n / last) as down_bytes,
                avg((provision + sizes.down) / n) as provision_bytes,
                avg(embeddings / n) as embedding_bytes,
                avg((sums.stored + sizes.stored) / n) as stored_bytes, avg(macs) as macs,
-               avg(answer) as answer_bytes, avg(bits) as answer_paper_bits,
+               avg(train) as train_macs, avg(answer) as answer_bytes,
+               avg(coalesce(bits, shipped_bits)) as answer_paper_bits,
                sum(answered) / nullif(sum(requested), 0) as answered,
-               sum(refused) / nullif(sum(requested), 0) as refused, avg(latency) as latency_ms
+               sum(refused) / nullif(sum(requested), 0) as refused,
+               sum(too_large) / nullif(sum(requested), 0) as too_large,
+               avg(latency) as latency_ms
         from sums join sizes using (run) join runs using (run) group by label
     """)
     rows = frame.set_index("label").astype(float).to_dict("index")

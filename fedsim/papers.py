@@ -1,102 +1,44 @@
-"""A paper's table as a file: the lines to run, what the paper says of each, pairs to test."""
+"""Runs a paper's table: its lines, where there is data for them."""
 
 from __future__ import annotations
 
-import importlib
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import Field, ValidationError
-
+from fedsim import plugins
+from fedsim.data.base import Dataset
+from fedsim.data.stats import Statistics, statistics
 from fedsim.engine.run import Run
-from fedsim.errors import ConfigError, nearest
-from fedsim.explain import explain
-from fedsim.scenario import Section, load_scenario
-from fedsim.study import Tell, Variant, choose, run_variants
-
-
-class PaperRow(Section):
-    """One line of a table."""
-
-    label: str
-    group: str = ""
-    """Lines of one group are ranked under the same rule."""
-    set: dict[str, Any] = Field(default_factory=dict)
-    """What it changes in the scenario, by dotted name."""
-    paper: dict[str, float] = Field(default_factory=dict)
-    """What the paper reports, by metric: ``ndcg_10``, ``hit_10``."""
-    goal: dict[str, float] = Field(default_factory=dict)
-    """What this project wants to reach, by metric."""
-
-
-class PaperSpec(Section):
-    """A table: a scenario, what all lines change in it, the lines."""
-
-    title: str
-    scenario: str
-    seeds: int = 3
-    set: dict[str, Any] = Field(default_factory=dict)
-    rows: tuple[PaperRow, ...]
-    pairs: tuple[tuple[str, str], ...] = ()
-    """Labels whose difference, first minus second, is tested edge by edge."""
+from fedsim.errors import ConfigError, DataError, nearest
+from fedsim.paper_spec import Line, PaperSpec, lines_of, load_paper
+from fedsim.scenario import ScenarioConfig, build, load_scenario
+from fedsim.study import Tell, Variant, run_variants
 
 
 @dataclass(frozen=True, slots=True)
 class PaperRuns:
-    """A table's spec and its runs, by label."""
+    """A table, its lines whose data is there, and what was found."""
 
+    name: str
     spec: PaperSpec
+    folder: Path
+    lines: list[Line]
     runs: dict[str, list[Run]]
-
-
-def paper_specs() -> dict[str, Path]:
-    """Return the tables that come with fedsim, by name."""
-    folder = Path(str(importlib.import_module("scenarios").__file__)).parent / "papers"
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
-
-
-def load_paper(name: str) -> PaperSpec:
-    """Return a table by name, or from a TOML file.
-
-    Raises
-    ------
-    ConfigError
-        There is no such table, or its file is wrong.
-    """
-    specs = paper_specs()
-    file = Path(name) if name.endswith(".toml") else specs.get(name)
-    if file is None or not file.is_file():
-        raise ConfigError(f"no paper table '{name}'; {nearest(name, specs)}")
-    try:
-        table = tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from error
-    try:
-        spec = PaperSpec.model_validate(table)
-    except ValidationError as error:
-        raise ConfigError(f"{file}: {explain(error, table, PaperSpec)}") from error
-    _check_labels(file, spec)
-    return spec
-
-
-def _check_labels(file: Path, spec: PaperSpec) -> None:
-    labels = [row.label for row in spec.rows]
-    if len(set(labels)) != len(labels):
-        raise ConfigError(f"{file}: rows need distinct labels, got {labels}")
-    for label in (label for pair in spec.pairs for label in pair):
-        if label not in labels:
-            raise ConfigError(f"{file}: 'pairs' names no row '{label}'; {nearest(label, labels)}")
+    """By the lines' labels."""
+    counted: dict[str, Statistics]
+    """Of a table of data sets: what each of them is."""
+    missing: dict[str, str]
+    """Data sets that are not there, and how to get them."""
 
 
 def paper(
     name: str,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str] | None = None,
+    backbones: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
     seeds: int | None = None,
-    labels: Sequence[str] | None = None,
     out: str | Path = "runs",
     jobs: int | None = None,
     tell: Tell | None = None,
@@ -108,28 +50,112 @@ def paper(
     name
         A table's name or file.
     data
-        Where its data set is, if not where the scenario says.
+        Only these data sets of the table, each ``NAME`` or ``NAME=PATH``; or, of a table that
+        names none, where its data set is. Unset: all that are there.
+    backbones
+        Instead of those of the table.
+    methods
+        Only the rows of these labels, in any case of letters.
     seeds
         Runs of each line; the table's own number when unset.
-    labels
-        Only these lines.
     jobs
         Runs side by side; the number of cores when unset.
+    tell
+        Told a line when a run begins and ends, and of data that is missing.
 
     Raises
     ------
     FedsimError
-        Data is missing, a label is unknown, or a run failed; finished runs are kept.
+        No data set is there, a name is unknown, or a run failed; finished runs are kept.
     """
-    spec = load_paper(name)
-    shared = dict(spec.set) | ({"data.path": str(data)} if data else {})
-    scenario = load_scenario(spec.scenario, changes=shared)
-    chosen = choose(labels, [Variant(row.label, row.set) for row in spec.rows])
+    spec, stem = load_paper(name), Path(name).stem
+    base, chosen = load_scenario(spec.scenario), _data(spec, data)
+    lines = lines_of(
+        spec, chosen, list(backbones or spec.backbones or [""]), _labels(spec, methods)
+    )
+    wanted = {line.data: line.changes for line in reversed(lines)}
+    if spec.kind == "statistics":
+        wanted = {name: spec.changes(name) | extra for name, extra in chosen.items()}
+    found, missing = _found(spec, base, wanted)
+    if tell:
+        for text in missing.values():
+            tell(text)
+    lines = [line for line in lines if line.data in found]
     count = spec.seeds if seeds is None else seeds
-    folder = Path(out) / "paper" / Path(name).stem
-    runs = run_variants(scenario, chosen, seeds=count, folder=folder, jobs=jobs, tell=tell)
-    by_label = {
-        variant.label: runs[index * count : (index + 1) * count]
-        for index, variant in enumerate(chosen)
-    }
-    return PaperRuns(spec, by_label)
+    folder = Path(out) / "paper" / stem
+    variants = [Variant(line.label, line.changes) for line in lines]
+    runs: list[Run] = []
+    if variants:
+        runs = run_variants(base, variants, seeds=count, folder=folder, jobs=jobs, tell=tell)
+    return PaperRuns(
+        name=stem,
+        spec=spec,
+        folder=folder,
+        lines=lines,
+        runs={
+            line.label: runs[index * count : (index + 1) * count]
+            for index, line in enumerate(lines)
+        },
+        counted={name: statistics(dataset)[0] for name, dataset in found.items()},
+        missing=missing,
+    )
+
+
+def _data(
+    spec: PaperSpec, given: str | Path | Sequence[str] | None
+) -> dict[str, dict[str, object]]:
+    """Return the data sets to take, and what each changes beyond the table."""
+    texts = [str(given)] if isinstance(given, str | Path) else list(given or ())
+    if not spec.data:
+        if len(texts) > 1:
+            raise ConfigError(f"this table has one data set, got paths of several: {texts}")
+        return {"": {"data.path": texts[0]} if texts else {}}
+    chosen: dict[str, dict[str, object]] = {}
+    for text in texts or spec.data:
+        name, equals, path = text.partition("=")
+        if name not in spec.data:
+            raise ConfigError(
+                f"this table has no data set '{name}'; {nearest(name, spec.data)}; say where "
+                "one is as NAME=PATH"
+            )
+        chosen[name] = {"data.path": path} if equals else {}
+    return chosen
+
+
+def _labels(spec: PaperSpec, given: Sequence[str] | None) -> list[str]:
+    """Return the labels of the rows asked for, whatever their case."""
+    known = {row.label.casefold(): row.label for row in spec.rows}
+    for label in given or ():
+        if label.casefold() not in known:
+            raise ConfigError(f"no method '{label}'; {nearest(label, known.values())}")
+    return [known[label.casefold()] for label in given] if given else list(known.values())
+
+
+def _found(
+    spec: PaperSpec, base: ScenarioConfig, wanted: Mapping[str, Mapping[str, object]]
+) -> tuple[dict[str, Dataset], dict[str, str]]:
+    """Return the data sets that are there, and of the others how to get them.
+
+    `wanted` says what each changes in the scenario.
+
+    Raises
+    ------
+    DataError
+        None is there.
+    """
+    found: dict[str, Dataset] = {}
+    missing: dict[str, str] = {}
+    for name, changes in wanted.items():
+        table = base.model_dump(mode="json", exclude_none=True)
+        scenario = build(table, changes, source=name or spec.title)
+        try:
+            made = plugins.load("datasets", scenario.data.name)(scenario.data, scenario)
+        except DataError as error:
+            place = spec.data.get(name)
+            parts = [f"{name}: {error}" if name else str(error), place.get if place else ""]
+            missing[name] = "; ".join(part for part in parts if part)
+        else:
+            found[name] = made
+    if not found:
+        raise DataError("; ".join(missing.values()))
+    return found, missing

@@ -20,7 +20,7 @@ from fedsim.cores import usable_cores
 from fedsim.display import Display, console
 from fedsim.engine.directory import changed_since, open_run_dir
 from fedsim.engine.run import Run, resume
-from fedsim.errors import ConfigError, RunError, nearest
+from fedsim.errors import ConfigError, RunError
 from fedsim.folders import write_study
 from fedsim.scenario import ScenarioConfig, build, load_scenario
 
@@ -118,23 +118,6 @@ def run_variants(
     run = _one_by_one if count == 1 else _side_by_side
     done = dict(run(todo, count, tell))
     return [done[job.path] for job in todo]
-
-
-def choose(labels: Sequence[str] | None, variants: Sequence[Variant]) -> list[Variant]:
-    """Return the variants of these labels, or all.
-
-    Raises
-    ------
-    ConfigError
-        A label is not among them.
-    """
-    if labels is None:
-        return list(variants)
-    known = {variant.label: variant for variant in variants}
-    for label in labels:
-        if label not in known:
-            raise ConfigError(f"no variant '{label}'; {nearest(label, known)}")
-    return [known[label] for label in labels]
 
 
 def _job(scenario: ScenarioConfig, variant: Variant, seed: int, folder: Path) -> Job:

@@ -61,6 +61,11 @@ def changes(
     return {name: value for name, value in given.items() if value is not None}
 
 
+def names(text: str | None) -> list[str] | None:
+    """Return names with commas between them one by one."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 @contextmanager
 def display(quiet: bool, *, study: bool = False) -> Iterator[Display]:
     """Yield a display; Ctrl-C ends it and says how to go on with the run, or the study.

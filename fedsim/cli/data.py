@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,4 +93,4 @@ def _statistics(name: str) -> tuple[Statistics, ...]:
 
 
 def _row(row: Statistics) -> dict[str, object]:
-    return asdict(row) | {"mean_length": row.mean_length, "sparsity": row.sparsity}
+    return {"channel": row.channel, **row.record()}

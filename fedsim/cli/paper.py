@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from fedsim.cli import _common as common
 
 if TYPE_CHECKING:
+    from fedsim.paper_spec import Line
     from fedsim.papers import PaperRuns
+
+Record = dict[str, Any]
+T = TypeVar("T")
 
 
 def paper(
     name: Annotated[str, typer.Argument(help="A table that comes with fedsim, or its file.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=PATH]",
+            help="Only this data set of the table, and where it is; repeatable. All that are "
+            "there if left out. Of a table with one data set: its path.",
+        ),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Runs of each line; the table's own if left out.")
     ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL", help="Only this line; repeatable.")
+    backbone: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Backbones; the table's own if left out.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Where its data set is.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Only the rows of these labels.")
+    ] = None,
     jobs: common.JobsOption = None,
     out: common.OutOption = Path("runs"),
     quiet: common.QuietOption = False,
@@ -30,78 +46,107 @@ def paper(
     """Reproduce a paper's table by its own protocol, and print it beside the paper's figures.
 
     Means over seeds with bootstrap confidence intervals over users. Finished runs are kept
-    and taken as they are when the same command is given again.
+    and taken as they are when the same command is given again. The table is also written as
+    JSON, Markdown, LaTeX and a figure into the folder of its runs.
 
-    Example:  `fedsim paper ml-100k --seeds 3`
+    Example:  `fedsim paper table3 --backbone sasrec --methods Base,DIET --seeds 1`
     """
     from fedsim.papers import paper as run_table
 
     with common.display(quiet, study=True) as display:
         done = run_table(
-            name, data=data, seeds=seeds, labels=only, out=out, jobs=jobs, tell=display.note
+            name,
+            data=data,
+            backbones=common.names(backbone),
+            methods=common.names(methods),
+            seeds=seeds,
+            out=out,
+            jobs=jobs,
+            tell=display.note,
         )
-    runs = [(run, label) for label, found in done.runs.items() for run in found]
-    folders, labels = [run.path for run, _ in runs], [label for _, label in runs]
-    loaded = common.analysis("load").load(folders, labels)
-    rows = _rows(done, loaded)
-    pairs = _pairs(done, loaded)
+    parts, record = _counted(done) if done.spec.kind == "statistics" else _ranked(done)
+    head = {"title": done.spec.title, "tuning": done.spec.tuning}
+    record = {**head, **record, "missing": list(done.missing)}
+    rules = common.analysis("paper").NOTE if done.lines else ""
+    missing = f"Not there: {', '.join(done.missing)}." if done.missing else ""
+    notes = [note for note in (rules, done.spec.tuning, missing) if note]
+    write = common.analysis("paper_files").write_paper
+    files = write(done.folder, done.name, done.spec.title, parts, notes, record)
     if as_json:
-        common.print_json({"title": done.spec.title, "rows": rows, "pairs": pairs})
+        common.print_json(record)
         return
-    _print(done.spec.title, rows, pairs)
+    common.out().print(done.spec.title, style="bold", markup=False)
+    for part in parts:
+        typer.echo()
+        common.show(part.table)
+        for text in part.told:
+            typer.echo(f"- {text}")
+    typer.echo()
+    common.out().print("\n".join(notes), style="dim", markup=False)
+    typer.echo(f"written to {done.folder}: {', '.join(file.name for file in files)}")
 
 
-def _rows(done: PaperRuns, loaded: Any) -> list[dict[str, Any]]:
-    """Return, line by line, what was measured beside what the paper says and what is wanted."""
-    measured = {row["label"]: row for row in common.records(common.analysis("paper").paper(loaded))}
-    return [
-        {"group": row.group, **measured[row.label], "paper": row.paper, "goal": row.goal}
-        for row in done.spec.rows
-        if row.label in done.runs
-    ]
+def _counted(done: PaperRuns) -> tuple[list[Any], Record]:
+    """Return the table of data sets, and its numbers."""
+    places = {name: (place.title or name, place.paper) for name, place in done.spec.data.items()}
+    measured = {name: row.record() for name, row in done.counted.items()}
+    counted = common.analysis("paper_parts").counted
+    part, rows = counted("As counted here, and as in the paper", places, measured)
+    return [part], {"rows": rows}
 
 
-def _pairs(done: PaperRuns, loaded: Any) -> list[dict[str, Any]]:
-    """Return the differences the table asks for, of NDCG, over the same users."""
-    column, metric = common.analysis("aggregate").metric_column(loaded, "ndcg")
-    accuracy = common.analysis("paired").label_accuracy(loaded, column)
-    found = []
+def _ranked(done: PaperRuns) -> tuple[list[Any], Record]:
+    """Return a table for each data set, backbone and rule of ranking, and all numbers."""
+    parts, rows, pairs = [], [], []
+    for data, lines in _grouped(done.lines, lambda line: line.data):
+        paths = [(run.path, line.label) for line in lines for run in done.runs[line.label]]
+        loaded = common.analysis("load").load(*map(list, zip(*paths, strict=True)))
+        for (backbone, group), members in _grouped(lines, lambda li: (li.backbone, li.row.group)):
+            part, found, compared = common.analysis("paper_parts").ranked(
+                loaded,
+                _title(done, data, backbone, group),
+                [_entry(line) for line in members],
+                edges=done.spec.edges,
+                pairs=list(_pairs(done, members)),
+                swept=done.spec.sweep.title if done.spec.sweep else "",
+            )
+            place = {"data": data, "backbone": backbone, "group": group}
+            parts.append(part)
+            rows += [place | record for record in found]
+            pairs += [place | record for record in compared]
+    return parts, {"rows": rows, "pairs": pairs}
+
+
+def _grouped(lines: Iterable[Line], key: Callable[[Line], T]) -> list[tuple[T, list[Line]]]:
+    """Return lines by a key, in the order of the keys' first lines."""
+    found: dict[T, list[Line]] = {}
+    for line in lines:
+        found.setdefault(key(line), []).append(line)
+    return list(found.items())
+
+
+def _title(done: PaperRuns, data: str, backbone: str, group: str) -> str:
+    spec = done.spec
+    places = ((data, spec.data), (backbone, spec.backbones))
+    named = [places[name].title or name if name in places else name for name, places in places]
+    return ", ".join(name for name in (*named, group) if name) or spec.title
+
+
+def _entry(line: Line) -> Any:
+    return common.analysis("paper").Entry(
+        label=line.label,
+        method=line.method,
+        series=line.row.label,
+        x=line.x,
+        paper=line.paper,
+        goal=line.goal,
+    )
+
+
+def _pairs(done: PaperRuns, lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    """Yield the labels of lines whose difference is asked for, value by value of a sweep."""
     for first, second in done.spec.pairs:
-        if first in done.runs and second in done.runs:
-            estimate = accuracy.difference(first, second)
-            numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-            found.append({"first": first, "second": second, "metric": metric, **numbers})
-    return found
-
-
-def _print(title: str, rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
-    console = common.out()
-    for group in dict.fromkeys(row["group"] for row in rows):
-        lines = [_line(row) for row in rows if row["group"] == group]
-        metrics = [name for name in rows[0] if f"{name}_low" in rows[0]]
-        columns = [part for name in metrics for part in (name, "paper", "wanted")]
-        shown = f"{title}: {group}" if group else title
-        console.print(common.rich_table(["strategy", "seeds", *columns], lines, shown))
-        console.print()
-    for pair in pairs:
-        value = _interval(pair["value"], pair["low"], pair["high"], sign="+")
-        named = f"{pair['first']} - {pair['second']}"
-        console.print(f"{named}, {pair['metric']}: {value}", markup=False)
-    console.print("Brackets: 95 % bootstrap intervals over users.", style="dim")
-
-
-def _line(row: dict[str, Any]) -> list[str]:
-    cells = [row["label"], str(row["seeds"])]
-    for name in [name for name in row if f"{name}_low" in row]:
-        key = name.lower().replace("@", "_")
-        cells.append(_interval(row[name], row[f"{name}_low"], row[f"{name}_high"]))
-        cells += [_figure(row["paper"].get(key)), _figure(row["goal"].get(key))]
-    return cells
-
-
-def _interval(value: float, low: float, high: float, sign: str = "") -> str:
-    return f"{value:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+        for one, other in product(lines, lines):
+            meet = one.x is None or other.x is None or one.x == other.x
+            if (one.row.label, other.row.label) == (first, second) and meet:
+                yield one.label, other.label

@@ -28,6 +28,11 @@ class Statistics:
         """Share of user-item pairs without an interaction."""
         return 1 - self.interactions / (self.users * self.items)
 
+    def record(self) -> dict[str, float]:
+        """Return the figures by name."""
+        names = ("users", "items", "interactions", "mean_length", "sparsity")
+        return {name: getattr(self, name) for name in names}
+
 
 def statistics(dataset: Dataset) -> tuple[Statistics, ...]:
     """Return the statistics of each channel, after the data set's protocol."""

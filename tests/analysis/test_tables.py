@@ -8,6 +8,7 @@ import pytest
 
 from analysis import Runs, Table, compare, differences, paper
 from analysis.compare import count_text
+from analysis.paper import Entry, differences_from_paper, measure
 from analysis.style import bytes_text
 from fedsim.errors import ConfigError, StoreError
 from tests.analysis.conftest import LABELS
@@ -49,10 +50,51 @@ def test_differences_are_from_static_unless_told_otherwise(runs: Runs) -> None:
         differences(runs, reference="base")
 
 
-def test_paper_prints_two_metrics(runs: Runs) -> None:
+COSTS = ["Param, Mbit", "FLOPs, M", "up", "answer", "once", "stored"]
+
+
+def test_paper_prints_accuracy_and_costs(runs: Runs) -> None:
     table = paper(runs)
-    assert table.text.columns.tolist() == ["strategy", "seeds", "NDCG@10", "Hit@10"]
-    assert paper(runs, k=5).text.columns.tolist()[2:] == ["NDCG@5", "Hit@5"]
+    assert table.text.columns.tolist() == ["strategy", "seeds", "NDCG@10", "Hit@10", *COSTS]
+    rows, ours = (made.numbers.set_index("label") for made in (table, compare(runs)))
+    for name in ("NDCG@10", "NDCG@10_low", "Hit@10_high", "stored_bytes", "up_bytes"):
+        assert rows[name].tolist() == ours[name].tolist()
+    assert rows["param_mbit"]["diet"] == pytest.approx(0.04096)
+    assert rows["flops_m"].tolist() == pytest.approx((ours["macs"] / 1e6).tolist())
+
+
+def entry(said: dict[str, float], **more: object) -> Entry:
+    return Entry("diet", "DIET", paper=said, **more)  # type: ignore[arg-type]
+
+
+def test_paper_stands_beside_and_is_contradicted_plainly(runs: Runs) -> None:
+    (row,) = measure(runs, [entry({})])
+    ndcg = row.accuracy["NDCG@10"]
+    within = {"ndcg_10": ndcg.high, "hit_10": row.accuracy["Hit@10"].low, "param_mbit": 0.0410}
+    (row,) = measure(runs, [entry(within, goal={"hit_10": 0.5})])
+    assert differences_from_paper([row]) == ["as in the paper: DIET"]
+    columns = paper(runs, [row.entry]).text.columns.tolist()
+    assert columns == [
+        "strategy", "seeds", "NDCG@10", "paper", "Hit@10", "paper", "wanted",
+        "Param, Mbit", "paper", *COSTS[1:],
+    ]  # fmt: skip
+    (row,) = measure(runs, [entry({"ndcg_10": ndcg.high + 1e-4, "param_mbit": 0.0400})])
+    assert differences_from_paper([row]) == [
+        f"DIET: NDCG@10 {ndcg.text()} is below the paper's {ndcg.high + 1e-4:.4f}; "
+        "Param 0.0410 against 0.0400 (+2.4%)"
+    ]  # fmt: skip
+
+
+def test_paper_counts_the_edges_it_is_told(runs: Runs) -> None:
+    (every,), (unseen,) = (measure(runs, [entry({})], edges) for edges in ("all", "unseen"))
+    assert every.accuracy["NDCG@10"] != unseen.accuracy["NDCG@10"]
+    sums = runs.query("""
+        select avg(r) as r from (
+            select run, sum(ndcg_10) / sum(targets) as r
+            from ledger join edges using (run, edge) join runs using (run)
+            where round > 0 and ood and label = 'diet' group by run)
+    """)
+    assert unseen.accuracy["NDCG@10"].value == pytest.approx(float(sums["r"].iloc[0]))
 
 
 def test_files(runs: Runs, tmp_path: Path) -> None:

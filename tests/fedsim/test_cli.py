@@ -273,11 +273,89 @@ def test_paper_prints_measured_beside_published_and_wanted(tiny_file: Path, tmp_
     assert pair["low"] <= pair["value"] <= pair["high"]
 
     text = succeed(*arguments)
-    assert "Two rivals: all items" in text
+    assert text.startswith("Two rivals\n\nall items ")
     line = next(line for line in text.splitlines() if line.startswith("Popular (all)"))
-    assert f"{popular['NDCG@10']:.4f} [{popular['NDCG@10_low']:.4f}, " in line
-    assert re.search(r"\] +0\.0625 .*\] +0\.9375 *$", line)
-    assert f"Neighbours - Popular (all), NDCG@10: {pair['value']:+.4f} [" in text
+    ndcg = f"{popular['NDCG@10']:.4f} [{popular['NDCG@10_low']:.4f}, {popular['NDCG@10_high']:.4f}]"
+    assert ndcg in line
+    assert re.search(r"\] +0\.0625 .*\] +0\.9375 ", line)
+    side = "above" if popular["NDCG@10"] > 0.0625 else "below"
+    assert f"- Popular (all): NDCG@10 {ndcg} is {side} the paper's 0.0625\n" in text
+    value = f"{pair['value']:+.4f}".replace("-", "\u2212")
+    assert f"- Neighbours \u2212 Popular (all), NDCG@10: {value} [" in text
+
+
+def test_paper_writes_its_table_and_figure(tiny_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(TABLE.format(scenario=tiny_file, label="Popular_all"))
+    arguments = ("paper", file, "--out", tmp_path, "--jobs", 1, "--quiet", "--seeds", 1)
+    made = json.loads(succeed(*arguments, "--json"))
+    folder = tmp_path / "paper" / "mine"
+    assert json.loads((folder / "mine.json").read_text()) == made
+    page, latex = ((folder / f"mine.{kind}").read_text() for kind in ("md", "tex"))
+    assert page.startswith("# Two rivals\n\n## all items\n\n| strategy | seeds | NDCG@10 | paper |")
+    assert r"Popular\_all & 1 & " in latex
+    assert "Popular_all" in (folder / "mine.svg").read_text()
+    assert (folder / "mine.png").stat().st_size > 1000
+    one = json.loads(succeed(*arguments, "--json", "--methods", "popular_ALL"))
+    assert [row["label"] for row in one["rows"]] == ["Popular_all"]
+    assert one["pairs"] == []
+
+
+PLACES = """
+title = "Two places"
+scenario = "{scenario}"
+[data.here]
+[data.there]
+title = "There"
+set = {{ "data.name" = "movielens", "data.path" = "nowhere" }}
+get = "ask the owner for it"
+[backbones.sasrec]
+[backbones.caser]
+[[rows]]
+label = "Everywhere"
+set = {{ "strategy.name" = "popularity" }}
+on.there.caser.paper = {{ ndcg_10 = 0.5 }}
+[[rows]]
+label = "SASRec alone"
+backbones = ["sasrec"]
+set = {{ "strategy.name" = "cooccurrence" }}
+"""
+
+
+def test_paper_runs_what_it_finds_data_for(tiny_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(PLACES.format(scenario=tiny_file))
+    arguments = ("paper", file, "--out", tmp_path, "--jobs", 1, "--quiet", "--seeds", 1)
+    made = json.loads(succeed(*arguments, "--json"))
+    lines = [(row["data"], row["backbone"], row["label"]) for row in made["rows"]]
+    assert lines == [
+        ("here", "sasrec", "Everywhere"),
+        ("here", "sasrec", "SASRec alone"),
+        ("here", "caser", "Everywhere"),
+    ]
+    assert made["missing"] == ["there"]
+    assert "Not there: there." in (tmp_path / "paper" / "mine" / "mine.md").read_text()
+    one = json.loads(succeed(*arguments, "--json", "--data", "here", "--backbone", "gru4rec"))
+    assert [(row["backbone"], row["label"]) for row in one["rows"]] == [("gru4rec", "Everywhere")]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--data", "there"), "there: no data at 'nowhere' (looked at "),
+        (("--data", "there=elsewhere"), "there: no data at 'elsewhere' (looked at "),
+        (("--data", "there"), "; ask the owner for it"),
+        (("--data", "hre"), "no data set 'hre'; did you mean 'here'?"),
+        (("--backbone", "sasrek"), "did you mean 'sasrec'?"),
+        (("--methods", "Everwhere"), "no method 'Everwhere'; did you mean 'Everywhere'?"),
+    ],
+)
+def test_paper_names_what_it_does_not_have(
+    more: tuple[str, str], message: str, tiny_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(PLACES.format(scenario=tiny_file))
+    assert message in fail(1, "paper", file, "--out", tmp_path, "--jobs", 1, "--quiet", *more)
 
 
 def test_paper_takes_runs_whose_label_was_reworded(tiny_file: Path, tmp_path: Path) -> None:
@@ -292,7 +370,7 @@ def test_paper_takes_runs_whose_label_was_reworded(tiny_file: Path, tmp_path: Pa
     assert len(list((tmp_path / "paper" / "mine").glob("Popular-*"))) == 2
     text = succeed(*arguments[:-1])
     assert "\nPopular [all]  " in text
-    assert "\nNeighbours - Popular [all], NDCG@10: " in text
+    assert "\n- Neighbours \u2212 Popular [all], NDCG@10: " in text
 
 
 def test_report_writes_one_page(tiny_file: Path, tmp_path: Path) -> None:

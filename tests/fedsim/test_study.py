@@ -11,7 +11,9 @@ import fedsim
 from analysis.load import load
 from fedsim.errors import ConfigError
 from fedsim.folders import runs_in
-from fedsim.papers import load_paper, paper, paper_specs
+from fedsim.paper_spec import lines_of, load_paper, paper_specs
+from fedsim.papers import paper
+from fedsim.scenario import build, load_scenario
 from fedsim.study import compare
 from tests.studies import ledger_bytes, tiny
 
@@ -74,10 +76,16 @@ def test_a_strategy_is_compared_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(paper_specs()))
 def test_every_table_that_comes_along_is_sound(name: str) -> None:
+    """Every line is a scenario there is, and no two lines are one."""
     spec = load_paper(name)
-    labels = [row.label for row in spec.rows]
-    assert len(set(labels)) == len(labels)
-    assert {label for pair in spec.pairs for label in pair} <= set(labels)
+    table = load_scenario(spec.scenario).model_dump(mode="json", exclude_none=True)
+    data: dict[str, dict[str, object]] = {place: {} for place in spec.data or [""]}
+    rows = [row.label for row in spec.rows]
+    lines = lines_of(spec, data, list(spec.backbones or [""]), rows)
+    identities = [build(table, line.changes, line.label).identity() for line in lines]
+    assert len(set(identities)) == len({line.label for line in lines}) == len(lines)
+    assert {line.row.label for line in lines} == set(rows)
+    assert spec.rows or any(place.paper for place in spec.data.values())
 
 
 TABLE = """
@@ -101,6 +109,51 @@ def test_a_table_is_run_from_its_file(tmp_path: Path) -> None:
     assert made.runs["Base"][0].rounds_done == 1
 
 
+SWEPT = """
+title = "A figure"
+scenario = "quickstart"
+[set]
+rounds = 1
+"strategy.keep" = 0.5
+"model.dim" = 8
+[sweep]
+key = "strategy.keep"
+values = [0.25, 0.5]
+title = "kept"
+[data.here]
+set = { rounds = 2, "model.dim" = 16 }
+[data.there]
+[backbones.sasrec]
+set = { "model.blocks" = 3, "model.dim" = 24 }
+[[rows]]
+label = "DIET"
+set = { "strategy.name" = "diet" }
+on.there.sasrec.set = { rounds = 4, "model.dim" = 32 }
+on.there.sasrec.paper = { ndcg_10 = 0.5 }
+[[rows]]
+label = "Base"
+swept = false
+set = { "strategy.name" = "static" }
+paper = { hit_10 = 0.25 }
+"""
+
+
+def test_what_is_nearest_to_a_line_changes_it_last(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(SWEPT)
+    spec = load_paper(str(tmp_path / "mine.toml"))
+    lines = lines_of(spec, {"there": {}, "here": {"rounds": 9}}, ["sasrec"], ["Base", "DIET"])
+    assert [line.label for line in lines] == [
+        "DIET 0.25, there, sasrec", "DIET 0.5, there, sasrec", "Base, there, sasrec",
+        "DIET 0.25, here, sasrec", "DIET 0.5, here, sasrec", "Base, here, sasrec",
+    ]  # fmt: skip
+    assert [line.x for line in lines[:3]] == [0.25, 0.5, None]
+    assert [line.changes["strategy.keep"] for line in lines[:3]] == [0.25, 0.5, 0.5]
+    assert [line.changes["rounds"] for line in lines] == [4, 4, 1, 9, 9, 9]
+    assert [line.changes["model.dim"] for line in lines] == [32, 32, 24, 24, 24, 24]
+    assert {line.changes["model.blocks"] for line in lines} == {3}
+    assert [dict(line.paper) for line in lines[1:4]] == [{"ndcg_10": 0.5}, {"hit_10": 0.25}, {}]
+
+
 def test_wrong_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no paper table 'ml-100'"):
         paper("ml-100", out=tmp_path)
@@ -114,8 +167,11 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'pairs' names no row 'Bass'; did you mean 'Base'"):
         load_paper(str(tmp_path / "pair.toml"))
     (tmp_path / "mine.toml").write_text(TABLE)
-    with pytest.raises(ConfigError, match=r"no variant 'Bas'; did you mean 'Base'"):
-        paper(str(tmp_path / "mine.toml"), labels=["Bas"], out=tmp_path)
+    (tmp_path / "place.toml").write_text(TABLE + "on.ml-1m.sasrec.goal = { hit_10 = 1 }\n")
+    with pytest.raises(ConfigError, match="row 'Base' names 'ml-1m', which the table does not"):
+        load_paper(str(tmp_path / "place.toml"))
+    with pytest.raises(ConfigError, match=r"no method 'Bas'; did you mean 'Base'"):
+        paper(str(tmp_path / "mine.toml"), methods=["Bas"], out=tmp_path)
 
 
 def test_the_package_offers_its_verbs(tmp_path: Path) -> None:

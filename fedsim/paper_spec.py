@@ -1,0 +1,221 @@
+"""A paper's table as a TOML file: its lines, the data sets and backbones they stand under.
+
+A line is a row under one data set and one backbone, and at one value of what is swept. It
+changes the scenario by what the table sets, then the data set, the backbone, the row, and
+the row's own ``on.DATA.BACKBONE``; later ones win.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from fedsim.errors import ConfigError, nearest
+from fedsim.explain import explain
+from fedsim.scenario import Section
+
+
+class Cell(Section):
+    """What one cell of a table adds to its row.
+
+    Figures go by metric: ``ndcg_10``, ``hit_10``; ``param_mbit``, millions of bits of an answer,
+    and ``flops_m``, millions of MACs of an inference; of a data set, what `Statistics` names.
+    """
+
+    set: dict[str, Any] = Field(default_factory=dict)
+    """What it changes in the scenario, by dotted name."""
+    paper: dict[str, float] = Field(default_factory=dict)
+    """What the paper reports."""
+    goal: dict[str, float] = Field(default_factory=dict)
+    """What this project wants to reach."""
+
+
+class PaperRow(Cell):
+    """One row of a table."""
+
+    label: str
+    group: str = ""
+    """Rows of one group are ranked under the same rule."""
+    backbones: tuple[str, ...] = ()
+    """The only backbones it has, if it has not all."""
+    swept: bool = True
+    """Whether it is run at every value of the sweep, or once."""
+    on: dict[str, dict[str, Cell]] = Field(default_factory=dict)
+    """By data set and backbone: what is different there."""
+
+
+class Place(Section):
+    """A data set or a backbone of a table."""
+
+    title: str = ""
+    set: dict[str, Any] = Field(default_factory=dict)
+    paper: dict[str, float] = Field(default_factory=dict)
+    """What the paper says of a data set, where data sets are counted."""
+    get: str = ""
+    """How to get the data, where fedsim cannot fetch it."""
+
+
+class Sweep(Section):
+    """A number that rows are run at several values of."""
+
+    key: str
+    """Dotted name in the scenario."""
+    values: Annotated[tuple[float, ...], Field(min_length=1)]
+    title: str
+    """What the number is, with its unit."""
+
+
+class PaperSpec(Section):
+    """A table or figure of a paper."""
+
+    title: str
+    kind: Literal["accuracy", "statistics"] = "accuracy"
+    """Rows that are run and ranked, or just data sets that are counted."""
+    scenario: str
+    seeds: Annotated[int, Field(ge=1)] = 3
+    edges: Literal["all", "known", "unseen"] = "all"
+    """Whose accuracy counts: all edges', or those the cloud trained on, or never saw."""
+    tuning: str = ""
+    """How every line's hyperparameters were chosen, and with what budget."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Place] = Field(default_factory=dict)
+    backbones: dict[str, Place] = Field(default_factory=dict)
+    sweep: Sweep | None = None
+    rows: tuple[PaperRow, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Labels of rows whose difference, first minus second, is tested edge by edge."""
+
+    def changes(self, data: str = "", backbone: str = "") -> dict[str, object]:
+        """Return what all rows change under a data set and a backbone."""
+        places = [self.data.get(data), self.backbones.get(backbone)]
+        made = dict(self.set) | ({"model.name": backbone} if backbone else {})
+        for place in [place for place in places if place]:
+            made |= place.set
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row in one place: what is run, and what the paper says of it."""
+
+    row: PaperRow
+    data: str
+    backbone: str
+    x: float | None
+    label: str
+    """Tells it from all other lines of the table."""
+    changes: Mapping[str, object]
+    paper: Mapping[str, float]
+    goal: Mapping[str, float]
+
+    @property
+    def method(self) -> str:
+        """The row's label, with the swept number if there is one."""
+        return _joined(self.row.label, self.x)
+
+
+def lines_of(
+    spec: PaperSpec,
+    data: Mapping[str, Mapping[str, object]],
+    backbones: Sequence[str],
+    labels: Iterable[str],
+) -> list[Line]:
+    """Return the lines of some rows, data set by data set and backbone by backbone.
+
+    Parameters
+    ----------
+    spec
+        The table.
+    data
+        Data sets, and what each changes in the scenario beyond what the table says.
+    backbones
+        Names; one the table does not have is run as it is, and beside no figure.
+    labels
+        Of the rows.
+    """
+    rows = [row for row in spec.rows if row.label in set(labels)]
+    made = []
+    for name, backbone, row in product(data, backbones, rows):
+        if not row.backbones or backbone in ("", *row.backbones):
+            made += list(_lines(spec, row, name, backbone, data[name]))
+    return made
+
+
+def _lines(
+    spec: PaperSpec, row: PaperRow, data: str, backbone: str, extra: Mapping[str, object]
+) -> Iterator[Line]:
+    cell = row.on.get(data, {}).get(backbone, Cell())
+    changes = spec.changes(data, backbone) | row.set | cell.set | dict(extra)
+    shown = [name for name, known in ((data, spec.data), (backbone, spec.backbones)) if known]
+    sweep = spec.sweep if row.swept else None
+    for x in sweep.values if sweep else (None,):
+        yield Line(
+            row=row,
+            data=data,
+            backbone=backbone,
+            x=x,
+            label=_joined(row.label, x, *shown),
+            changes=changes | ({sweep.key: x} if sweep else {}),
+            paper=row.paper | cell.paper,
+            goal=row.goal | cell.goal,
+        )
+
+
+def _joined(label: str, x: float | None, *places: str) -> str:
+    number = () if x is None else (f"{x:g}",)
+    return ", ".join([" ".join([label, *number]), *places])
+
+
+def paper_specs() -> dict[str, Path]:
+    """Return the tables that come with fedsim, by name."""
+    folder = Path(str(importlib.import_module("scenarios").__file__)).parent / "papers"
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+def load_paper(name: str) -> PaperSpec:
+    """Return a table by name, or from a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        There is no such table, or its file is wrong.
+    """
+    specs = paper_specs()
+    file = Path(name) if name.endswith(".toml") else specs.get(name)
+    if file is None or not file.is_file():
+        raise ConfigError(f"no paper table '{name}'; {nearest(name, specs)}")
+    try:
+        table = tomllib.loads(file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    try:
+        spec = PaperSpec.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {explain(error, table, PaperSpec)}") from error
+    _check_names(file, spec)
+    return spec
+
+
+def _check_names(file: Path, spec: PaperSpec) -> None:
+    labels = [row.label for row in spec.rows]
+    if len(set(labels)) != len(labels):
+        raise ConfigError(f"{file}: rows need distinct labels, got {labels}")
+    for label in (label for pair in spec.pairs for label in pair):
+        if label not in labels:
+            raise ConfigError(f"{file}: 'pairs' names no row '{label}'; {nearest(label, labels)}")
+    for row in spec.rows:
+        named = [*row.backbones, *(name for inner in row.on.values() for name in inner)]
+        for known, names in ((spec.data, row.on), (spec.backbones, named)):
+            for name in names:
+                if name not in known:
+                    raise ConfigError(
+                        f"{file}: row '{row.label}' names '{name}', which the table does not "
+                        f"have; {nearest(name, known)}"
+                    )
