@@ -93,6 +93,7 @@ def put_together(trains: Sequence[Train], flat: Tensor) -> list[Tensor]:
 def semi_tensor(left: Tensor, right: Tensor, block: int) -> Tensor:
     """Return the semi-tensor product left (right kron I): (m, p t) by (p, q) is (m, q t).
 
+    >>> import torch
     >>> a, b = torch.randn(3, 4), torch.randn(2, 5)
     >>> torch.allclose(semi_tensor(a, b, 2), a @ torch.kron(b, torch.eye(2)), atol=1e-6)
     True
