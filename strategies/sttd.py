@@ -10,9 +10,9 @@ Rows and columns are split into three modes each, d_k of both together. The core
 (d_1, r), (r/t, d_2 r/t) and (r/t, d_3/t); with the semi-tensor product
 A x B = A (B kron I_t) a core needs 1/t of its rows and columns. Modes of 4 where they divide,
 rank r = 4 and t = 2 give a 64 x 64 layer 64 + 64 + 16 = 144 floats and 2,048 + 8,192 MACs to
-put it together, and the table's figures to the digit: SASRec 46,080 bits and 311,040 MACs
-(0.0461, 0.3110); Caser 23,040 bits and 99,584 MACs (0.0231, 0.0996), whose 20 vertical
-weights stay as they are.
+put it together, and the table's figures: SASRec 46,080 bits and 311,040 MACs (0.0461 and
+0.3110 there); Caser, whose 20 vertical weights stay as they are, 23,040 bits and 99,584 MACs
+(0.0231 and 0.0996 there: the bits are 0.3 % off).
 
 Ours: t is 1 where it does not divide a mode; a layer whose cores would be no smaller stays
 as it is; cores start so that a layer's weights have Xavier's variance; no distillation.
