@@ -34,6 +34,7 @@ STRATEGIES: list[str | dict[str, Any]] = [
     "long_diet",
     "user_vector",
     "duet",
+    "peel",
     "finetune",
     "random_prune",
     {"name": "lth", "rounds": 2},
