@@ -50,7 +50,7 @@ def write_paper(
     draws = [draw for part in parts for draw in part.draws]
     if draws:
         most = max(len(part.table.numbers) for part in parts)
-        columns = max(len(part.draws) for part in parts)
+        columns = min(2, len(draws))
         save_grid(draws, folder / name, columns=columns, height=max(1.0, most / 9))
         files += [folder / f"{name}.{kind}" for kind in ("svg", "png")]
     return files

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from analysis.aggregate import EDGES
 from analysis.load import Runs, Source, load
@@ -20,10 +23,11 @@ from analysis.paper import (
     records,
     table,
 )
-from analysis.paper_figure import dots, lines
+from analysis.paper_figure import Draw, dots, lines
 from analysis.paper_files import Part
 from analysis.statistics import NONE
 from analysis.table import Table
+from fedsim.errors import ConfigError, nearest
 
 Records = list[dict[str, Any]]
 
@@ -45,6 +49,7 @@ def ranked(
     edges: str = "all",
     pairs: Sequence[tuple[str, str]] = (),
     swept: str = "",
+    figures: Sequence[str] = (),
 ) -> tuple[Part, Records, Records]:
     """Return the part about some entries, their numbers, and those of the pairs.
 
@@ -62,14 +67,40 @@ def ranked(
         Labels of entries whose difference in NDCG is tested, first minus second.
     swept
         What is swept, if anything: then values are drawn along it.
+    figures
+        Names of figures to draw of the entries' runs as well.
+
+    Raises
+    ------
+    ConfigError
+        There is no figure of a name.
     """
     runs = load(source)
     rows = measure(runs, entries, edges)
     compared = _compared(runs, rows, pairs, edges)
     told = differences_from_paper(rows) + [text for text, _ in compared]
     draws = lines(rows, title, swept) if swept else dots(rows, title)
+    draws += _figures(runs, entries, figures)
     part = Part(replace(table(rows, title), note=""), told, draws)
     return part, records(rows), [numbers for _, numbers in compared]
+
+
+def _figures(runs: Runs, entries: Sequence[Entry], names: Sequence[str]) -> list[Draw]:
+    """Return how to draw figures of the entries' runs, under the entries' own names."""
+    package = import_module("analysis")
+    for name in names:
+        if name not in package.__all__:
+            raise ConfigError(f"no figure '{name}'; {nearest(name, package.__all__)}")
+    if not names:
+        return []
+    called = {entry.label: entry.method for entry in entries}
+    own = [info for info in runs.infos if info.label in called]
+    loaded = load([info.path for info in own], [called[info.label] for info in own])
+    return [partial(_named, getattr(package, name), loaded) for name in names]
+
+
+def _named(figure: Callable[..., Axes], runs: Runs, ax: Axes) -> Axes:
+    return figure(runs, ax=ax)
 
 
 def _compared(

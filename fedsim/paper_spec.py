@@ -82,6 +82,8 @@ class PaperSpec(Section):
     seeds: Annotated[int, Field(ge=1)] = 3
     edges: Literal["all", "known", "unseen"] = "all"
     """Whose accuracy counts: all edges', or those the cloud trained on, or never saw."""
+    figures: tuple[str, ...] = ()
+    """Figures of the package `analysis` that are drawn of every table's runs, beside its own."""
     tuning: str = ""
     """How every line's hyperparameters were chosen, and with what budget."""
     set: dict[str, Any] = Field(default_factory=dict)

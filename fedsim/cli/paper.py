@@ -109,6 +109,7 @@ def _ranked(done: PaperRuns) -> tuple[list[Any], Record]:
                 edges=done.spec.edges,
                 pairs=list(_pairs(done, members)),
                 swept=done.spec.sweep.title if done.spec.sweep else "",
+                figures=done.spec.figures,
             )
             place = {"data": data, "backbone": backbone, "group": group}
             parts.append(part)
