@@ -27,6 +27,9 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
     workers: common.WorkersOption = None,
     out: common.OutOption = Path("runs"),
+    label: Annotated[
+        str | None, typer.Option(help="Its name in tables and figures; the strategy's if left out.")
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory.")
     ] = None,
@@ -47,6 +50,8 @@ def run(
     changes = common.changes(strategy, rounds, edges, seed, workers)
     if scenario is None and resume is None:
         raise typer.BadParameter("name one, or give --resume DIR", param_hint="SCENARIO")
+    if label and resume is not None:
+        raise typer.BadParameter("a resumed run keeps the one it began with", param_hint="--label")
     from fedsim.engine import run as engine
     from fedsim.scenario import load_scenario
 
@@ -56,7 +61,7 @@ def run(
             done = engine.resume(resume, scenario=chosen, display=display)
         else:
             chosen = load_scenario(str(scenario), overrides or (), changes)
-            done = engine.run(chosen, out=out, display=display)
+            done = engine.run(chosen, out=out, display=display, label=label)
     common.tell([done], as_json)
 
 

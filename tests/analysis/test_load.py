@@ -80,8 +80,8 @@ def test_methods_that_share_a_label_are_told_apart_by_their_settings(tmp_path: P
     scenario = second / "scenario.toml"
     scenario.write_text(scenario.read_text() + "keep = 0.3\n")
     assert load([first, second]).labels == (
-        "diet, strategy.keep=None",
-        "diet, strategy.keep=0.3",
+        "diet",
+        "diet, keep 0.3",
     )
 
 
