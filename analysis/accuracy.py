@@ -7,10 +7,12 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 
 from analysis.aggregate import EDGES, drift_share, metric_column, per_round
+from analysis.axes import round_axis
 from analysis.load import Runs, Source, load
+from analysis.looks import look
 from analysis.paired import label_accuracy
 from analysis.points import interval, name_rows, row_of
-from analysis.style import legend, look, muted, new_axes, round_axis, styled
+from analysis.style import legend, muted, new_axes, styled
 
 BANDS = 4
 """With more series than this, intervals are left out."""
@@ -39,7 +41,7 @@ def accuracy(
         ax.set(xlabel=name, title=f"Accuracy ({name}){who}")
         return ax
     frame = per_round(runs, column, EDGES[edges], points=200)
-    for index, label in enumerate(runs.labels):
+    for label, index in runs.looks.items():
         _line(ax, frame[frame["label"] == label], label, index, len(runs.labels) <= BANDS)
     ax.set(xlabel="round", ylabel=name, title=f"Accuracy of every round ({name}){who}")
     mark_drift(ax, drift_share(runs))
@@ -80,11 +82,10 @@ def _line(ax: Axes, rows: pd.DataFrame, label: str, index: int, band: bool) -> N
     ax.plot(rows["round"], rows["value"], label=label, **style)
     if band:
         spread = 1.96 * rows["error"]
-        low, high = rows["value"] - spread, rows["value"] + spread
         ax.fill_between(
             rows["round"],
-            low,
-            high,
+            (rows["value"] - spread).clip(lower=0),
+            (rows["value"] + spread).clip(upper=1),
             color=style["color"],
             alpha=0.14,
             linewidth=0,
@@ -94,6 +95,6 @@ def _line(ax: Axes, rows: pd.DataFrame, label: str, index: int, band: bool) -> N
 
 def _points(ax: Axes, runs: Runs, column: str, where: str) -> None:
     measured = label_accuracy(runs, column, where=where)
-    for index, label in enumerate(runs.labels):
-        interval(ax, measured.of(label), row_of(index, runs.labels), index)
+    for row, (label, index) in enumerate(runs.looks.items()):
+        interval(ax, measured.of(label), row_of(row, runs.labels), index)
     name_rows(ax, runs.labels)

@@ -6,8 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from analysis.aggregate import bytes_per_edge
+from analysis.axes import byte_axis
 from analysis.load import Source, load
-from analysis.style import byte_axis, legend, look, new_axes, styled
+from analysis.looks import look
+from analysis.style import legend, new_axes, styled
+
+ALIKE = 1.1
+"""Bytes that range over less than this factor are shown in so wide a frame, not blown up."""
 
 
 @styled
@@ -21,9 +26,9 @@ def bandwidth_ecdf(source: Source, *, ax: Axes | None = None) -> Axes:
     frame = bytes_per_edge(runs)
     byte_axis(ax.xaxis, frame["bytes"].to_numpy())
     positive = frame["bytes"][frame["bytes"] > 0]
-    least = float(positive.min()) / 1.5 if len(positive) else 0.0
-    floor = least if ax.get_xscale() == "log" else 0.0
-    for index, label in enumerate(runs.labels):
+    low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.0, 1.0)
+    floor = low / 1.5 if ax.get_xscale() == "log" else 0.0
+    for label, index in runs.looks.items():
         rows = frame[frame["label"] == label]
         style = look(index) | {"marker": ""}
         if rows["bytes"].max() == 0:
@@ -33,6 +38,8 @@ def bandwidth_ecdf(source: Source, *, ax: Axes | None = None) -> Axes:
         ax.plot([sizes.iloc[0], *sizes], [0, *rows["share"]], label=label, **style)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_ylim(0, 1.02)
+    if len(positive) == len(frame) and high < ALIKE * low:
+        ax.set_xlim(low / ALIKE, high * ALIKE)
     ax.set(
         xlabel="bytes per edge and round, up and down",
         ylabel="share of edges",

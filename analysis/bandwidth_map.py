@@ -6,12 +6,13 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from analysis.aggregate import BYTES
+from analysis.axes import ByteFormatter, round_axis
 from analysis.load import Runs, Source, load
 from analysis.statistics import Floats
-from analysis.style import new_axes, round_axis, styled
+from analysis.style import new_axes, styled
 from fedsim.errors import ConfigError, nearest
 
 CELLS = 200
@@ -41,7 +42,7 @@ def bandwidth_map(source: Source, *, label: str | None = None, ax: Axes | None =
         cmap=colormaps["viridis"],
     )
     bar = ax.figure.colorbar(image, ax=ax, pad=0.02, aspect=30)
-    bar.ax.yaxis.set_major_formatter(EngFormatter(unit="B"))
+    bar.ax.yaxis.set_major_formatter(ByteFormatter(each=isinstance(image.norm, LogNorm)))
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.outline.set_visible(False)
     ax.grid(visible=False)

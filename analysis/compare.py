@@ -11,11 +11,16 @@ from analysis.costs import costs
 from analysis.load import Source, load
 from analysis.paired import control_accuracy, label_accuracy
 from analysis.statistics import NONE, Estimate
-from analysis.style import bytes_text
+from analysis.streams import elsewhere
+from analysis.style import bytes_text, seeds_text
 from analysis.table import Table
 from fedsim.errors import ConfigError, nearest
 
 INTERVALS = "Brackets: 95 % bootstrap intervals over edges."
+ONE_SEED = (
+    "A verdict from one seed decides little: intervals are over edges and leave out what "
+    "training with another seed would change (fedsim compare --seeds 3)."
+)
 
 
 def compare(source: Source, *, k: int | None = None) -> Table:
@@ -23,6 +28,8 @@ def compare(source: Source, *, k: int | None = None) -> Table:
 
     Bytes are per edge and round (uploads, answers) or per edge (kept after the last round);
     own - other is what the sampled edges lose when they are given another edge's answer.
+    Training on the edge and answers too large for its memory are shown where there are any.
+    The note says which runs are unfinished and which rounds are compared.
     """
     runs = load(source)
     names = [metric_column(runs, metric, k) for metric in ("ndcg", "hit", "mrr")]
@@ -31,7 +38,7 @@ def compare(source: Source, *, k: int | None = None) -> Table:
     cost = costs(runs)
     numbers, text = [], []
     for label in runs.labels:
-        seeds = len({info.seed for info in runs.infos if info.label == label})
+        seeds = runs.seeds(label)
         estimates = {name: measured[column].of(label) for column, name in names}
         row = cost[label]
         kinds = {kind: controls.of((name, kind)) for name, kind in controls.of_label(label)}
@@ -48,13 +55,15 @@ def compare(source: Source, *, k: int | None = None) -> Table:
                 "provision": bytes_text(row["provision_bytes"]),
                 "stored": bytes_text(row["stored_bytes"]),
                 "MACs": count_text(row["macs"]),
+                **_rare(row, cost),
                 "own \u2212 other": _signed(controls.loss(label, "other")),
             }
         )
     count = len(runs.labels)
     one = f"What {runs.labels[0]} reaches and costs"
     title = one if count == 1 else f"What {count} strategies reach and cost"
-    return Table("compare", title, pd.DataFrame(numbers), pd.DataFrame(text), INTERVALS)
+    note = " ".join([*runs.remarks, INTERVALS, f"{seeds_text(runs.seeds()).capitalize()}."])
+    return Table("compare", title, pd.DataFrame(numbers), pd.DataFrame(text), note)
 
 
 def differences(
@@ -62,14 +71,18 @@ def differences(
 ) -> Table:
     """Return each label's accuracy minus a reference's: paired bootstrap over the same edges.
 
-    The reference is ``static`` where there is one, else the first label, unless named.
+    The reference is ``static`` where there is one, else the first label, unless named. A
+    verdict stands beside the number of seeds it is from: intervals leave out what training
+    with another seed would change.
 
     Raises
     ------
     ConfigError
-        No run is labelled as the reference.
+        No run is labelled as the reference, or the runs are not on the same streams.
     """
     runs = load(source)
+    if apart := elsewhere(runs.infos):
+        raise ConfigError(f"only runs on the same streams have differences. {apart}")
     column, name = metric_column(runs, metric, k)
     reference = reference or ("static" if "static" in runs.labels else runs.labels[0])
     if reference not in runs.labels:
@@ -79,16 +92,18 @@ def differences(
     found = {label: measured.difference(label, reference) for label in others}
     rows = [
         {"label": label, "reference": reference, "metric": name, "difference": each.value,
-         "low": each.low, "high": each.high}
+         "low": each.low, "high": each.high, "seeds": runs.seeds(label, reference)}
         for label, each in found.items()
     ]  # fmt: skip
     text = [
         {"strategy": label, f"{name} \u2212 {reference}'s": each.text(sign=True),
-         "verdict": _verdict(each)}
+         "verdict": _verdict(each), "seeds": str(runs.seeds(label, reference))}
         for label, each in found.items()
     ]  # fmt: skip
     title = f"Difference of {name} from {reference}, over the same edges"
-    return Table("differences", title, pd.DataFrame(rows), pd.DataFrame(text), INTERVALS)
+    few = any(runs.seeds(label, reference) == 1 for label in others)
+    note = " ".join([*runs.remarks, INTERVALS, *([ONE_SEED] if few else [])])
+    return Table("differences", title, pd.DataFrame(rows), pd.DataFrame(text), note)
 
 
 def count_text(value: float) -> str:
@@ -111,6 +126,19 @@ def _spread(estimates: dict[str, Estimate]) -> dict[str, float]:
 
 def _signed(each: Estimate | None) -> str:
     return each.text(sign=True) if each else NONE
+
+
+def _rare(row: dict[str, float], cost: dict[str, dict[str, float]]) -> dict[str, str]:
+    """Return the cells of costs that only some strategies and scenarios have."""
+    cells = {
+        "train_macs": ("MACs trained / round", count_text(row["train_macs"])),
+        "too_large": ("too large", _percent(row["too_large"])),
+    }
+    return dict(cell for key, cell in cells.items() if any(c[key] > 0 for c in cost.values()))
+
+
+def _percent(share: float) -> str:
+    return NONE if share != share else f"{share:.1%}"
 
 
 def _verdict(each: Estimate) -> str:

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 
 from analysis.aggregate import metric_column
 from analysis.load import Source, load
+from analysis.looks import look
 from analysis.paired import control_accuracy
-from analysis.style import legend, look, new_axes, note, styled
+from analysis.style import legend, new_axes, note, styled
 
 
 @styled
@@ -30,7 +31,7 @@ def controls(
     for position, label in enumerate(measured.labels):
         values = {k: measured.of((label, k)) for k in kinds if (label, k) in measured.measured}
         shift = 0.36 * ((position + 0.5) / len(measured.labels) - 0.5)
-        style = look(runs.labels.index(label)) | {"linewidth": 0.9}
+        style = look(runs.looks[label]) | {"linewidth": 0.9}
         each = list(values.values())
         ax.errorbar(
             [kinds.index(kind) + shift for kind in values],

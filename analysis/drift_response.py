@@ -6,8 +6,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.aggregate import metric_column
+from analysis.axes import round_axis
 from analysis.load import Runs, Source, load
-from analysis.style import legend, look, muted, new_axes, note, round_axis, styled
+from analysis.looks import look
+from analysis.style import legend, muted, new_axes, note, styled
 
 BEFORE, AFTER = 5, 15
 """At most so many rounds before and after the drift."""
@@ -26,8 +28,10 @@ def drift_response(
         note(ax, "no edge drifts")
         return ax
     ax.axvline(-0.5, color=muted(), linewidth=0.9, linestyle=(0, (4, 2)))
-    for index, label in enumerate(runs.labels):
+    for label, index in runs.looks.items():
         rows = frame[frame["label"] == label]
+        if rows.empty:
+            continue
         ax.plot(rows["since"], rows["value"], label=label, **look(index))
     round_axis(ax)
     legend(ax)

@@ -27,12 +27,15 @@ from analysis.traffic import traffic
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure of a report: its file's name, how to draw it, its section, how to read it."""
+    """A figure of a report: its file's name, how to draw it, its section, how to read it.
+
+    Without a section it is a file alone, and not on the page.
+    """
 
     name: str
     draw: Callable[[Axes], Axes]
-    section: str
-    caption: str
+    section: str = ""
+    caption: str = ""
 
 
 RANKING, BANDWIDTH = "How well edges are served", "What edges pay"
@@ -41,10 +44,13 @@ ANSWERS = "What answers consist of"
 
 def pictures(runs: Runs) -> Iterator[Picture]:
     """Yield the figures that have something to show for these runs."""
-    several, rounds = len(runs.labels) > 1, runs.last_round > 1
-    if several:
+    rounds = runs.last_round > 1
+    if runs.comparable:
         yield Picture("pareto", lambda ax: pareto(runs, ax=ax), RANKING, _PARETO)
-    yield Picture("accuracy", lambda ax: accuracy(runs, ax=ax), RANKING, _ACCURACY[rounds])
+    if rounds:  # the page has a chart of it
+        yield Picture("accuracy", lambda ax: accuracy(runs, ax=ax))
+    else:
+        yield Picture("accuracy", lambda ax: accuracy(runs, ax=ax), RANKING, _ACCURACY)
     if runs.query("select 1 from ledger where round > 0 and drift_true limit 1").size and rounds:
         yield Picture("drift_response", lambda ax: drift_response(runs, ax=ax), RANKING, _DRIFT)
     if runs.query("select 1 from edges where ood limit 1").size:
@@ -73,7 +79,7 @@ def _bandwidth(runs: Runs) -> Iterator[Picture]:
     if busy:
         yield Picture("bandwidth_ecdf", lambda ax: bandwidth_ecdf(runs, ax=ax), BANDWIDTH, _ECDF)
     uneven = [label for label in busy if spread[label][1] > EVEN * spread[label][0]]
-    for label in (uneven or busy[:1]) if runs.last_round > 1 else ():
+    for label in uneven if runs.last_round > 1 else ():
         yield Picture(
             "bandwidth_map_" + re.sub(r"\W+", "_", label).strip("_"),
             partial(_map, runs, label),
@@ -90,14 +96,10 @@ def _sparsity(runs: Runs, value: str, ax: Axes) -> Axes:
     return sparsity(runs, value=value, ax=ax)
 
 
-_ACCURACY = {
-    True: "Every next item is predicted before it is seen; higher is better. Shaded rounds: "
-    "interests drift. Bands: 95 % over edges, drawn for up to four strategies.",
-    False: "Higher is better; bars are 95 % bootstrap intervals over edges.",
-}
+_ACCURACY = "Higher is better; bars are 95 % bootstrap intervals over edges."
 _PARETO = (
-    "Up and to the left is better. The dashed line joins the strategies that no other one "
-    "beats in both; bars are 95 % intervals. Item embeddings are not counted."
+    "Up and to the left is better. The dashed line joins the strategies that are clearly more "
+    "accurate than every cheaper one; bars are 95 % intervals. Item embeddings are not counted."
 )
 _DRIFT = (
     "Only edges whose interests moved, aligned at the round in which they first did (0): how "
@@ -105,7 +107,8 @@ _DRIFT = (
 )
 _OOD = (
     "Filled: edges whose history the cloud trained on. Hollow: edges it knows from their "
-    "uploads alone. The closer the two, the better a strategy serves newcomers."
+    "uploads alone. They are different users: compare how the two differ from strategy to "
+    "strategy."
 )
 _CONTROLS = (
     "The same edges, served with answers that are not their own fresh one. Answers are "

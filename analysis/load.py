@@ -2,7 +2,8 @@
 
 ``load`` takes a run directory, several, or a ledger frame, and returns one `Runs` with the
 views ``ledger``, ``edges``, ``controls`` (each with a column ``run``) and the table ``runs``
-(run, label, seed). Runs of one strategy and different seeds share a label.
+(run, label, seed). Runs of one strategy and different seeds share a label. Runs on the same
+streams are read up to the last round that all of them have.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from analysis.labels import distinct_labels
+from analysis.looks import places
+from analysis.streams import groups, over_common_rounds, remarks
 from fedsim import ledger
 from fedsim.errors import RunError, StoreError
 from fedsim.folders import runs_in
@@ -45,7 +48,7 @@ Source: TypeAlias = "Runs | HasPath | str | os.PathLike[str] | pd.DataFrame | It
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One run: where it is and what it was."""
+    """One run: where it is and what it was; it is read up to `last_round`."""
 
     label: str
     seed: int
@@ -54,6 +57,13 @@ class RunInfo:
     path: Path | None = None
     scenario: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, Any] = field(default_factory=dict)
+    committed: int = 0
+    """Its last committed round; `last_round` may be an earlier one."""
+
+    @property
+    def planned(self) -> int:
+        """How many rounds the run has when it is finished."""
+        return int(self.scenario.get("rounds", self.committed))
 
     @property
     def name(self) -> str:
@@ -62,13 +72,20 @@ class RunInfo:
 
 
 class Runs:
-    """Several runs under one DuckDB connection.
+    """Several runs under one DuckDB connection; `skipped` says what was left out, and why.
 
     DuckDB computes on one thread, so that sums of floats have the same bits every time.
     """
 
-    def __init__(self, infos: Sequence[RunInfo], tables: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        infos: Sequence[RunInfo],
+        tables: Mapping[str, Sequence[Any]],
+        skipped: Sequence[str] = (),
+    ) -> None:
         self.infos = tuple(infos)
+        self.skipped = tuple(skipped)
+        self._tables = tables
         self.labels = tuple(dict.fromkeys(info.label for info in infos))
         self.ks = tuple(sorted(set.intersection(*(set(info.ks) for info in infos))))
         self.last_round = max(info.last_round for info in infos)
@@ -104,12 +121,32 @@ class Runs:
 
     @property
     def comparable(self) -> bool:
-        """Whether there are several labels, all on the streams of one scenario."""
-        return len(self.labels) > 1 and len(self.scenarios) == 1
+        """Whether there are several labels, all on the same streams."""
+        return len(self.labels) > 1 and len(groups(self.infos)) == 1
+
+    @property
+    def looks(self) -> dict[str, int]:
+        """The look of every label, by index; one label looks alike whoever is beside it."""
+        return dict(zip(self.labels, places(self.labels), strict=True))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What must be known before comparing: which runs are unfinished, or left out."""
+        return remarks(self)
+
+    def parts(self) -> list[Runs]:
+        """Return the runs by the streams they are on; themselves if these are the same."""
+        found = groups(self.infos)
+        return [self] if len(found) == 1 else [self._part(members) for members in found]
 
     def members(self, label: str) -> list[int]:
         """Return the runs of a label, its seeds."""
         return [i for i, info in enumerate(self.infos) if info.label == label]
+
+    def seeds(self, *labels: str) -> int:
+        """Return the number of seeds of the label that has fewest, of all unless named."""
+        counts = [len({self.infos[i].seed for i in self.members(each)}) for each in labels]
+        return min(counts) if labels else self.seeds(*self.labels)
 
     def query(self, sql: str) -> pd.DataFrame:
         """Return the answer of DuckDB to a query over the views."""
@@ -122,6 +159,10 @@ class Runs:
             self._made[key] = make()
         made: T = self._made[key]
         return made
+
+    def _part(self, members: Sequence[int]) -> Runs:
+        tables = {name: [parts[i] for i in members] for name, parts in self._tables.items()}
+        return Runs([self.infos[i] for i in members], tables)
 
     def _relation(self, name: str, parts: Sequence[Any]) -> None:
         """Make a view of the parts, or a table where they fit into memory with ease."""
@@ -144,11 +185,12 @@ def load(source: Source, labels: Sequence[str] | None = None) -> Runs:
 
     A directory is a run's, or a folder of runs, of a study above all. `labels` says what
     run directories are called here, one each, whatever they were called when they began.
+    A run without a committed round is left out if others have one.
 
     Raises
     ------
     RunError
-        No run is named, or a directory is no run directory.
+        No run is named, none has a round, or a directory is no run directory.
     StoreError
         A round or ``edges.parquet`` is missing, or a file cannot be read.
     """
@@ -161,46 +203,64 @@ def load(source: Source, labels: Sequence[str] | None = None) -> Runs:
     folders = [run for item in items for run in runs_in(_folder(item))]  # type: ignore[union-attr]
     if not folders:
         raise RunError("no run to analyse; name at least one run directory, runs/NAME/TIME-HASH")
-    infos = [_info(folder) for folder in folders]
+    found = [(folder, _info(folder)) for folder in folders]
+    begun = [folder for folder, info in found if info.committed > 0]
+    idle = [folder for folder, info in found if info.committed < 1]
+    if idle and (labels is not None or not begun):
+        raise RunError(f"'{idle[0]}' has no committed round yet; resume it, then analyse")
+    infos = over_common_rounds([info for _, info in found if info.committed > 0])
     if labels is None:
         infos = distinct_labels(infos)
     else:
         infos = [replace(info, label=name) for info, name in zip(infos, labels, strict=True)]
-    pairs = list(zip(folders, infos, strict=True))
+    pairs = list(zip(begun, infos, strict=True))
     tables = {
         "ledger": [ledger.round_files(f, last=info.last_round) for f, info in pairs],
         "controls": [_controls(f, info) for f, info in pairs],
-        "edges": [_edges(folder) for folder in folders],
+        "edges": [_edges(folder) for folder in begun],
     }
-    return Runs(infos, tables)
+    return Runs(infos, tables, [f"Left out: {_short(f)} has no committed round." for f in idle])
 
 
 def _folder(item: Any) -> Path:
     return Path(item.path if isinstance(item, HasPath) else item)
 
 
+def _short(folder: Path) -> str:
+    return "/".join(folder.resolve().parts[-2:])
+
+
 def _info(folder: Path) -> RunInfo:
     file = folder / "scenario.toml"
     if not file.is_file():
         raise RunError(f"'{folder}' is no run directory: it has no scenario.toml")
-    scenario = tomllib.loads(file.read_text())
+    scenario = _read(file, tomllib.loads, "TOML")
     env_file = folder / "env.json"
-    env = json.loads(env_file.read_text()) if env_file.is_file() else {}
+    env = _read(env_file, json.loads, "JSON") if env_file.is_file() else {}
     strategy = scenario.get("strategy", "diet")
     name = strategy["name"] if isinstance(strategy, dict) else strategy
     last = ledger.committed_rounds(folder)
-    if last < 1:
-        raise RunError(f"'{folder}' has no committed round yet; resume it, then analyse")
-    ks = ledger.cutoffs(pq.read_schema(ledger.round_files(folder, last=last)[-1]).names)
+    files = ledger.round_files(folder, last=last)
     return RunInfo(
         label=str(env.get("label") or name),
         seed=int(scenario.get("seed", 0)),
-        ks=tuple(ks),
+        ks=tuple(ledger.cutoffs(pq.read_schema(files[-1]).names)) if files else (),
         last_round=last,
         path=folder,
         scenario=scenario,
         env=env,
+        committed=last,
     )
+
+
+def _read(file: Path, parse: Callable[[str], Any], kind: str) -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(
+            f"the run cannot be read by this fedsim: {file}: not valid {kind}: {error}; restore "
+            "that file, or run the scenario anew"
+        ) from error
 
 
 def _controls(folder: Path, info: RunInfo) -> Any:
@@ -220,7 +280,8 @@ def _edges(folder: Path) -> list[Path]:
 
 def _from_frame(frame: pd.DataFrame) -> Runs:
     ks = tuple(ledger.cutoffs(frame.columns))
-    info = RunInfo(label="run", seed=0, ks=ks, last_round=int(frame["round"].max()))
+    last = int(frame["round"].max())
+    info = RunInfo(label="run", seed=0, ks=ks, last_round=last, committed=last)
     edges = pd.DataFrame({"edge": frame["edge"].unique(), "ood": False})
     edges = edges.assign(shared_downlink_bytes=0, shared_stored_bytes=0)
     controls = ledger.controls_schema(ks).empty_table().to_pandas()

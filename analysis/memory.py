@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 
 from analysis.accuracy import BANDS
 from analysis.aggregate import metric_column
+from analysis.axes import byte_axis
 from analysis.load import Runs, Source, load
-from analysis.style import byte_axis, legend, look, muted, new_axes, note, styled
+from analysis.looks import look
+from analysis.style import legend, muted, new_axes, note, styled
 
 BINS = 8
 """At most so many groups of edges and rounds with about the same room."""
@@ -31,12 +33,14 @@ def memory(
     ax.set(ylabel=name, title=f"Accuracy by the room for an answer ({name})")
     frame = by_room(runs, column)
     if _axis(ax, runs, frame):
-        for index, label in enumerate(runs.labels):
+        for label, index in runs.looks.items():
             rows = frame[frame["label"] == label]
             style = look(index)
             ax.plot(rows["room"], rows["value"], label=label, **style)
             if len(runs.labels) <= BANDS:
-                low, high = (rows["value"] + sign * 1.96 * rows["error"] for sign in (-1, 1))
+                low, high = (
+                    (rows["value"] + sign * 1.96 * rows["error"]).clip(0, 1) for sign in (-1, 1)
+                )
                 color, gid = style["color"], f"series-{index}-band"
                 ax.fill_between(
                     rows["room"], low, high, color=color, alpha=0.14, linewidth=0, gid=gid
@@ -55,7 +59,7 @@ def memory_use(source: Source, *, ax: Axes | None = None) -> Axes:
     ax.set(ylabel="bytes kept for a channel", title="Storage by the room for an answer")
     frame = by_room(runs, metric_column(runs)[0])
     if _axis(ax, runs, frame):
-        for index, label in enumerate(runs.labels):
+        for label, index in runs.looks.items():
             rows = frame[frame["label"] == label]
             ax.plot(rows["room"], rows["stored"], label=label, **look(index))
         rooms = frame["room"].sort_values()

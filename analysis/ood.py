@@ -7,9 +7,10 @@ from matplotlib.lines import Line2D
 
 from analysis.aggregate import EDGES, metric_column
 from analysis.load import Source, load
+from analysis.looks import look
 from analysis.paired import label_accuracy
 from analysis.points import interval, name_rows, row_of
-from analysis.style import below, look, muted, new_axes, note, styled, surface
+from analysis.style import below, muted, new_axes, note, styled, surface
 
 
 @styled
@@ -19,14 +20,14 @@ def ood(
     """Draw each label's accuracy on known (filled) and unseen (hollow) edges, 95 % intervals."""
     runs, ax = load(source), new_axes(ax)
     column, name = metric_column(runs, metric, k)
-    ax.set(xlabel=name, title=f"Known against unseen edges ({name})")
+    ax.set(xlabel=name, title="Known against unseen edges")
     if not runs.query("select count(*) as n from edges where ood")["n"].iloc[0]:
         note(ax, "the cloud trained on every edge")
         return ax
     known = label_accuracy(runs, column, where=EDGES["known"])
     unseen = label_accuracy(runs, column, where=EDGES["unseen"])
-    for index, label in enumerate(runs.labels):
-        row, style = row_of(index, runs.labels), look(index)
+    for place, (label, index) in enumerate(runs.looks.items()):
+        row, style = row_of(place, runs.labels), look(index)
         pair = known.of(label), unseen.of(label)
         heights = [row + 0.13, row - 0.13]
         ax.plot(

@@ -49,6 +49,32 @@ def label_accuracy(runs: Runs, column: str, where: str = "true") -> Paired:
     return runs.remember((column, where), measure)
 
 
+def parted_accuracy(
+    runs: Runs, column: str, parts: Mapping[str, str], rows: str = "ledger"
+) -> Paired:
+    """Return the accuracy of every label in parts of its rows: keys are (label, part).
+
+    `parts` says by SQL which rows are in a part; `rows` is what to take them from.
+    """
+
+    def measure() -> Paired:
+        count = len(parts)
+        selects = [
+            f"select run * {count} + {place} as series, edge, sum({column}) as y, "
+            f"sum(targets) as x from {rows} where round > 0 and ({where}) group by series, edge"
+            for place, where in enumerate(parts.values())
+        ]
+        frame = runs.query(f"{' union all '.join(selects)} order by series, edge")
+        members: dict[Hashable, list[int]] = {
+            (label, part): [run * count + place for run in runs.members(label)]
+            for label in runs.labels
+            for place, part in enumerate(parts)
+        }
+        return Paired(frame, members)
+
+    return runs.remember(("parts", column, rows, *parts.items()), measure)
+
+
 def control_accuracy(runs: Runs, column: str) -> Controls:
     """Return the accuracy of every label under every kind of control."""
     return runs.remember(("controls", column), lambda: Controls(runs, column))

@@ -10,9 +10,10 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from analysis.looks import look
 from analysis.paper import CLOSED, Measured, key_of
 from analysis.points import interval, name_rows, row_of
-from analysis.style import below, legend, look, muted, styled, surface
+from analysis.style import below, legend, muted, styled, surface
 
 Draw = Callable[[Axes], Axes]
 """How to draw on axes."""

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from analysis.load import Runs, Source, load
-from analysis.style import legend, look, new_axes, note, styled
+from analysis.looks import look
+from analysis.style import legend, new_axes, note, styled
 
 HELD = "round > 0 and parts is not null"
 """Rows of the ledger that say which parts of its answer an edge holds."""
@@ -50,7 +51,7 @@ def part_bars(ax: Axes, runs: Runs, frame: pd.DataFrame, x: str) -> Axes:
         return ax
     width = 0.8 / len(labels)
     for place, label in enumerate(labels):
-        rows, style = frame[frame["label"] == label], look(runs.labels.index(label))
+        rows, style = frame[frame["label"] == label], look(runs.looks[label])
         ax.bar(
             rows[x] + width * (place - (len(labels) - 1) / 2),
             rows["share"],

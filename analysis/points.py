@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from analysis.looks import look
 from analysis.statistics import Estimate
-from analysis.style import look, surface
+from analysis.style import LINE, grow, surface, wrapped
+
+ROW, SPACE = 0.25, 2.2
+"""Inches: height of a row at least, and of all rows in a figure of the usual size."""
 
 
 def interval(ax: Axes, estimate: Estimate, row: float, index: int, *, hollow: bool = False) -> None:
@@ -30,7 +34,10 @@ def interval(ax: Axes, estimate: Estimate, row: float, index: int, *, hollow: bo
 
 def name_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Name rows from the top down; vertical grid lines help to compare them."""
-    ax.set_yticks(range(len(labels))[::-1], labels)
+    names = [wrapped(label) for label in labels]
+    ax.set_yticks(range(len(labels))[::-1], names)
+    lines = max((name.count("\n") + 1 for name in names), default=1)
+    grow(ax, len(names) * max(ROW, 0.9 * LINE * lines) - SPACE)
     space = 0.6 + max(0, 3 - len(labels)) / 2
     ax.set_ylim(-space, len(labels) - 1 + space)
     ax.grid(axis="x")

@@ -18,11 +18,12 @@ import numpy as np
 from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup, escape
 
-from analysis import style
+from analysis import looks, style
 from analysis.compare import compare, differences
+from analysis.findings import Finding, findings
 from analysis.gallery import Picture, pictures
 from analysis.load import Runs, Source, load
-from analysis.summary import facts, findings, headline
+from analysis.summary import description, facts, headline, titles
 from analysis.svg import SERIES, inline, marker_path, save
 from analysis.table import Table
 from analysis.timeline import timeline
@@ -72,20 +73,23 @@ def render(runs: Runs, shown: list[Picture], tables: list[Table]) -> str:
     """Return the page."""
     charts = timeline(runs) if runs.last_round > 1 else None
     if charts:
-        charts["dashes"] = [_dashes(i) for i in range(len(runs.labels))]
+        charts["looks"] = list(runs.looks.values())
+        charts["dashes"] = [_dashes(index) for index in runs.looks.values()]
     scripts = {"js": _asset("templates/report.js")}
     if charts:
         scripts["uplot_js"] = _asset("vendor/uplot/uPlot.iife.min.js")
     page: str = _page().render(
         title=headline(runs),
-        description=runs.infos[0].scenario.get("description", ""),
+        description=description(runs),
         facts=facts(runs),
-        findings=findings(runs),
+        findings=_findings(runs),
+        drifts=any(picture.name == "drift_response" for picture in shown),
         compare=tables[0],
         differences=tables[1] if len(tables) > 1 else None,
         sections=_sections(shown),
-        best=_best(tables[0]),
+        best=_best(tables[0]) if len(runs.parts()) == 1 else {},
         looks=_looks(runs) if len(runs.labels) > 1 else {},
+        places=runs.looks,
         charts=charts,
         charts_json=json.dumps(charts, separators=(",", ":")).replace("<", "\\u003c"),
         words=WORDS,
@@ -103,6 +107,8 @@ def render(runs: Runs, shown: list[Picture], tables: list[Table]) -> str:
 def _sections(shown: list[Picture]) -> dict[str, list[dict[str, Any]]]:
     sections: dict[str, list[dict[str, Any]]] = {}
     for each in shown:
+        if not each.section:
+            continue
         figure = {"name": each.name, "caption": each.caption, "body": inline(each.draw, each.name)}
         sections.setdefault(each.section, []).append(figure)
     return sections
@@ -135,15 +141,24 @@ def _interval(cell: object) -> Markup:
     return Markup("{} <small>[{}</small>").format(value, rest)
 
 
+def _findings(runs: Runs) -> dict[str, list[Finding]]:
+    """Return what came out by kind of streams, and before all what must be known."""
+    parts = runs.parts()
+    names = titles(parts) if len(parts) > 1 else [""]
+    remarks = [Finding("Please note", text) for text in runs.remarks]
+    found = {name: findings(part) for name, part in zip(names, parts, strict=True)}
+    return {"": remarks + found.pop("", [])} | found
+
+
 def _looks(runs: Runs) -> dict[str, tuple[str, str, str]]:
     """Return of every label the colour, marker path and dashes of its swatch."""
     return {
         label: (
             f"var(--s{index % SERIES})",
-            marker_path(style.MARKERS[index % len(style.MARKERS)]),
+            marker_path(looks.marker_of(index)),
             " ".join(map(str, _dashes(index))),
         )
-        for index, label in enumerate(runs.labels)
+        for label, index in runs.looks.items()
     }
 
 
@@ -159,7 +174,7 @@ def _best(table: Table) -> dict[str, str]:
 
 
 def _dashes(index: int) -> list[float]:
-    dash = style.DASHES[(index // SERIES) % len(style.DASHES)]
+    dash = looks.dash_of(index)
     return [] if dash == "-" else [2 * length for length in dash[1]]
 
 
@@ -174,7 +189,7 @@ def _scenarios(runs: Runs) -> dict[str, str]:
 def _environment(runs: Runs) -> Iterator[tuple[str, str]]:
     for info in runs.infos:
         if info.path is not None:
-            folder = "/".join(info.path.parts[-2:])
-            yield f"{info.label}, seed {info.seed}", f"{folder} ({info.last_round} rounds)"
+            folder, done = "/".join(info.path.parts[-2:]), style.rounds_text(info.committed)
+            yield f"{info.label}, seed {info.seed}", f"{folder} ({done})"
     for name, value in flat(runs.infos[0].env, " ").items():
         yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

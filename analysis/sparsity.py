@@ -10,9 +10,10 @@ from matplotlib.ticker import EngFormatter
 
 from analysis.aggregate import metric_column
 from analysis.load import RunInfo, Runs, Source, load
+from analysis.looks import look, places
 from analysis.paired import label_accuracy
 from analysis.statistics import Estimate
-from analysis.style import legend, look, new_axes, note, styled
+from analysis.style import legend, new_axes, note, styled
 from fedsim.errors import ConfigError, nearest
 
 FLOAT_BITS = 32
@@ -57,12 +58,12 @@ def sparsity(
         return ax
     measure = _measure(runs, value, column)
     ticks = sorted({each for line in series.values() for each in line.values()})
-    for index, (strategy, line) in enumerate(series.items()):
+    for index, (strategy, line) in zip(places(list(series)), series.items(), strict=True):
         each = [measure(label) for label in line]
         spread = [[e.value - e.low for e in each], [e.high - e.value for e in each]]
-        places = [ticks.index(lam) for lam in line.values()]
-        style = look(index)
-        ax.errorbar(places, [e.value for e in each], yerr=spread, label=strategy, **style)
+        at = [ticks.index(lam) for lam in line.values()]
+        style = look(index) | {"gid": None}
+        ax.errorbar(at, [e.value for e in each], yerr=spread, label=strategy, **style)
     ax.set_xticks(range(len(ticks)), [f"{lam:g}" for lam in ticks])
     ax.margins(x=0.08)
     if value != "accuracy":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from analysis.aggregate import stored_bytes
+from analysis.axes import ByteFormatter
 from analysis.load import Source, load
 from analysis.points import name_rows, row_of
 from analysis.style import bytes_text, ink, legend, new_axes, part_colors, styled, surface
@@ -52,7 +53,7 @@ def storage(source: Source, *, ax: Axes | None = None) -> Axes:
         )
     name_rows(ax, runs.labels)
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.xaxis.set_major_formatter(EngFormatter(unit="B"))
+    ax.xaxis.set_major_formatter(ByteFormatter())
     ax.margins(x=0.18)
     ax.set_xlim(left=0)
     ax.set(xlabel="bytes kept per edge", title="Storage of an edge, by channel")

@@ -1,34 +1,40 @@
-"""How figures look: our style sheet, a colour, dash and marker per label, axes in bytes."""
+"""How figures look: our style sheet, legends, titles, and numbers in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
+from textwrap import fill
 from typing import Any, ParamSpec
+from weakref import WeakSet
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib import rc_context, rc_params_from_file, rcParams
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import ScaledTranslation
+
+from analysis.looks import take_turns
 
 P = ParamSpec("P")
 
 FILE = Path(__file__).with_name("fedsim.mplstyle")
 
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1.2, 1.4)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 PARTS = (
     "#8c959f", "#33638d", "#2a9d8f", "#8ab17d", "#e9c46a", "#f4a261", "#e76f51", "#6d597a",
 )  # fmt: skip
 """Colours of what a whole is made of, told apart on a light and on a dark page."""
 
+LINE = 0.19
+"""Inches of height a line of a legend takes."""
+
+_owned: WeakSet[Figure] = WeakSet()
 _overrides: ContextVar[Mapping[str, Any] | None] = ContextVar("overrides", default=None)
 
 
@@ -38,7 +44,9 @@ def styled(figure: Callable[P, Axes]) -> Callable[P, Axes]:
     @wraps(figure)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Axes:
         with rc_context(_settings(_overrides.get())):
-            return figure(*args, **kwargs)
+            ax = figure(*args, **kwargs)
+            take_turns(ax)
+            return ax
 
     return drawn
 
@@ -58,21 +66,43 @@ def new_axes(ax: Axes | None) -> Axes:
     """Return the axes given, or those of a new figure."""
     if ax is not None:
         return ax
-    _, made = plt.subplots()
+    figure, made = plt.subplots()
+    own(figure)
     return made
 
 
-def look(index: int) -> dict[str, Any]:
-    """Return colour, dash and marker of the series of that index; 32 differ."""
-    colors = rcParams["axes.prop_cycle"].by_key()["color"]
-    return {
-        "color": colors[index % len(colors)],
-        "linestyle": DASHES[(index // len(colors)) % len(DASHES)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "markeredgecolor": rcParams["axes.facecolor"],
-        "markeredgewidth": 0.6,
-        "gid": f"series-{index}",
-    }
+def own(figure: Figure) -> None:
+    """Let a figure of ours grow by what its labels need; a caller's keeps its size."""
+    _owned.add(figure)
+
+
+def grow(ax: Axes, inches: float) -> None:
+    """Make a figure of our own at least so much higher than usual."""
+    figure: Any = ax.get_figure(root=True)
+    if figure in _owned and inches > 0:
+        usual = rcParams["figure.figsize"][1]
+        figure.set_figheight(max(figure.get_figheight(), usual + inches))
+
+
+def fit_title(ax: Axes) -> None:
+    """Move a title that would leave its figure to the left, and make one too long smaller."""
+    figure: Any = ax.get_figure(root=True)
+    words, edge = ax.get_title(loc="left"), 0.04 * figure.dpi
+    texts = (each for each in ax.get_children() if isinstance(each, Text))
+    title = next((text for text in texts if words and text.get_text() == words), None)
+    if title is None:
+        return
+    box, room = title.get_window_extent(), figure.bbox.width - 2 * edge
+    if box.width > room:
+        title.set_fontsize(title.get_fontsize() * room / box.width)
+        box = title.get_window_extent()
+    over = min(max(box.x1 - figure.bbox.x1 + edge, 0), max(box.x0 - edge, 0))
+    title.set_x(title.get_position()[0] - over / ax.get_window_extent().width)
+
+
+def wrapped(text: str, width: int = 24) -> str:
+    """Return a label in lines of at most so many letters."""
+    return fill(text, width)
 
 
 def part_colors(count: int) -> list[str]:
@@ -105,8 +135,13 @@ def legend(ax: Axes, columns: int = 4) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if len(labels) < 2:
         return
-    per_row = min(columns, len(labels), max(1, 64 // (max(map(len, labels)) + 7)))
+    labels = [wrapped(label, 56) for label in labels]
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    per_row = min(columns, len(labels), max(1, 64 // (longest + 7)))
     below(ax, handles=handles, labels=labels, ncols=per_row)
+    lines = -(-sum(label.count("\n") + 1 for label in labels) // per_row)
+    if not _overrides.get():  # a page has its legends outside of the figure
+        grow(ax, LINE * (lines - 2))
 
 
 def below(ax: Axes, **options: Any) -> None:
@@ -123,30 +158,14 @@ def below(ax: Axes, **options: Any) -> None:
     )
 
 
-def round_axis(ax: Axes) -> None:
-    """Tick the horizontal axis at whole rounds."""
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-
-
-def byte_axis(axis: Axis, values: Sequence[float] | np.ndarray) -> None:
-    """Count an axis in bytes (B, kB, MB), by logarithm when values range over 10 times."""
-    known = np.asarray(values, float)
-    known = known[known > 0]
-    if len(known) and known.max() > 10 * known.min():
-        _set_scale(axis, "log")
-        subs = (
-            (1.0, 2.0, 5.0)
-            if known.max() < (300 if _vertical(axis) else 60) * known.min()
-            else (1.0,)
-        )
-        axis.set_major_locator(LogLocator(subs=subs, numticks=9))
-        axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(EngFormatter(unit="B"))
-
-
 def rounds_text(rounds: int) -> str:
     """Return a number of rounds in words: ``1 round``, ``20 rounds``."""
     return f"{rounds:,} round" + ("s" if rounds != 1 else "")
+
+
+def seeds_text(seeds: int) -> str:
+    """Return a number of seeds in words: ``1 seed``, ``3 seeds``."""
+    return f"{seeds} seed" + ("s" if seeds != 1 else "")
 
 
 def bytes_text(value: float) -> str:
@@ -155,23 +174,13 @@ def bytes_text(value: float) -> str:
     >>> bytes_text(1234), bytes_text(20), bytes_text(5.37e6)
     ('1.23 kB', '20 B', '5.37 MB')
     """
-    for power, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= 0.9995 * power:
-            return f"{_three(value / power)} {unit}"
-    return f"{_three(value)} B"
+    size, unit = next((pair for pair in UNITS if value >= 0.9995 * pair[0]), UNITS[-1])
+    return f"{_three(value / size)} {unit}"
 
 
 def _three(value: float) -> str:
     text = f"{value:.{max(0, 2 - max(0, len(str(int(value))) - 1))}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _vertical(axis: Any) -> bool:
-    return bool(axis.axis_name == "y")
-
-
-def _set_scale(axis: Any, scale: str) -> None:
-    (axis.axes.set_yscale if _vertical(axis) else axis.axes.set_xscale)(scale)
 
 
 def _settings(overrides: Mapping[str, Any] | None) -> Any:

@@ -99,6 +99,8 @@ def save_grid(
         for ax in grid[len(draws) :]:
             ax.set_axis_off()
         _lay_out(figure)
+        if len(grid) == 1:
+            style.fit_title(grid[0])
         for kind, left_out in _LEFT_OUT.items():
             with replacing(stem.with_name(f"{stem.name}.{kind}")) as sink:
                 figure.savefig(sink, format=kind, metadata=dict.fromkeys(left_out))
@@ -128,6 +130,8 @@ def _canvas(rows: int = 1, columns: int = 1, height: float = 1.0) -> tuple[Figur
     wide, high = rcParams["figure.figsize"]
     figure = Figure(figsize=(wide * columns, high * rows * height))
     FigureCanvasAgg(figure)
+    if rows == columns == 1:
+        style.own(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,12 @@ class Table:
         rows = [columns, rules, *self.text.astype(str).to_numpy().tolist()]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
         return "\n".join([*lines, "", *([self.note, ""] if self.note else [])])
+
+    def _repr_html_(self) -> str:
+        """Return the text as HTML, as notebooks show it."""
+        body = self.text.to_html(index=False, border=0, justify="left")
+        note = f"<p><small>{escape(self.note)}</small></p>" if self.note else ""
+        return f"<p><b>{escape(self.title)}</b></p>{body}{note}"
 
     def latex(self) -> str:
         """Return the text as a LaTeX table (package booktabs)."""

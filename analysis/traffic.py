@@ -6,8 +6,10 @@ from matplotlib.axes import Axes
 
 from analysis.accuracy import mark_drift
 from analysis.aggregate import cumulative_bytes, drift_share
+from analysis.axes import byte_axis, round_axis
 from analysis.load import Source, load
-from analysis.style import byte_axis, legend, look, new_axes, round_axis, styled
+from analysis.looks import look
+from analysis.style import legend, new_axes, styled
 
 
 @styled
@@ -18,7 +20,7 @@ def traffic(source: Source, *, ax: Axes | None = None) -> Axes:
     """
     runs, ax = load(source), new_axes(ax)
     frame = cumulative_bytes(runs)
-    for index, label in enumerate(runs.labels):
+    for label, index in runs.looks.items():
         rows = frame[frame["label"] == label]
         style = look(index)
         if len(rows) > 30:

@@ -14,15 +14,14 @@
   dark.addEventListener("change", () => redraw.forEach((draw) => draw()));
 
   const charts = [];
-  document.querySelectorAll(".chip").forEach((chip) => chip.addEventListener("click", () => {
-    const index = Number(chip.dataset.series);
-    const show = hidden.delete(index);
-    if (!show) hidden.add(index);
+  document.querySelectorAll(".chip").forEach((chip, place) => chip.addEventListener("click", () => {
+    const show = hidden.delete(place);
+    if (!show) hidden.add(place);
     chip.setAttribute("aria-pressed", String(show));
-    document.querySelectorAll(".series.s" + index).forEach((element) => {
+    document.querySelectorAll(".series.s" + chip.dataset.look).forEach((element) => {
       element.style.opacity = show ? "" : "0.06";
     });
-    charts.forEach((chart) => chart.plot && chart.plot.setSeries(index + 1, { show }));
+    charts.forEach((chart) => chart.plot && chart.plot.setSeries(place + 1, { show }));
   }));
 
   const source = document.getElementById("timeline");
@@ -68,6 +67,20 @@
     return ticks.map((v) => v.toFixed(digits));
   }
 
+  // Dashes by which series of about the same values are drawn by turns, so that all are seen.
+  function turns(columns) {
+    const values = columns.flat().filter((value) => value != null);
+    const near = 0.004 * (Math.max(...values) - Math.min(...values));
+    const alike = (a, b) => a.every((value, i) => (value == null ? b[i] == null
+      : b[i] != null && Math.abs(value - b[i]) <= Math.max(near, 0.004 * Math.abs(value))));
+    return columns.map((column, index) => {
+      const bundle = columns.map((_, i) => i).filter((i) => alike(column, columns[i]));
+      if (bundle.length < 2 || column.every((value) => value == null)) return data.dashes[index];
+      const turn = bundle.indexOf(index);
+      return turn ? [0, 7 * turn, 7, 7 * (bundle.length - 1 - turn)] : [7, 7 * (bundle.length - 1)];
+    });
+  }
+
   function shadeDrift(plot) {
     const box = plot.bbox;
     plot.ctx.save();
@@ -90,6 +103,8 @@
     const columns = data.labels.map((label) => chosen.series[label][key])
       .map((values) => (chart.bytes && values.every((v) => !v) ? values.map(() => null) : values));
     const scale = distribution(columns, chart.bytes);
+    const dashes = turns(columns);
+    const paint = data.looks.map((look) => color("--s" + (look % 8)));
     const format = chart.bytes ? size : share;
     const axis = {
       stroke: color("--muted"), grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false },
@@ -111,12 +126,12 @@
       series: [
         { label: "round", value: (_, v) => (v == null ? "–" : String(v)) },
         ...data.labels.map((label, index) => ({
-          label, stroke: color("--s" + (index % 8)), width: 1.8, show: !hidden.has(index),
-          dash: data.dashes[index], points: { show: chosen.rounds.length <= 40, size: 5, fill: color("--s" + (index % 8)) },
+          label, stroke: paint[index], width: 1.8, show: !hidden.has(index), dash: dashes[index],
+          points: { show: chosen.rounds.length <= 40, size: 5, fill: paint[index] },
           value: (_, v) => format(v),
         })),
       ],
-      legend: { markers: { width: 0, fill: (plot, i) => (i ? color("--s" + ((i - 1) % 8)) : "transparent") } },
+      legend: { markers: { width: 0, fill: (plot, i) => (i ? paint[i - 1] : "transparent") } },
       hooks: { drawClear: [shadeDrift] },
     }, [chosen.rounds, ...columns], chart.element);
   }

@@ -25,5 +25,7 @@ def report(
 
     Example:  `fedsim report runs/quickstart/compare`
     """
-    page = common.analysis("report").write_report(runs, out or runs[0])
-    typer.echo(page)
+    loaded = common.analysis("load").load(runs)
+    for text in loaded.remarks:
+        typer.echo(f"note: {text}", err=True)
+    typer.echo(common.analysis("report").write_report(loaded, out or runs[0]))

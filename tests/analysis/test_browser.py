@@ -48,7 +48,7 @@ def test_light_and_dark_really_differ(chromium: browser.Browser, page: Path) -> 
     for theme in ("light", "dark"):
         chromium.open(page, width=1200, theme=theme)
         seen[theme] = chromium.evaluate(
-            "[document.body, ...document.querySelectorAll('#accuracy svg .s0 path')]"
+            "[document.body, ...document.querySelectorAll('#traffic svg .s0 path')]"
             ".map(e => getComputedStyle(e)).map(s => [s.backgroundColor, s.stroke])"
         )
     assert seen["light"][0][0] == "rgb(244, 246, 248)"

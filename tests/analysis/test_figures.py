@@ -10,13 +10,16 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 import analysis
-from analysis import Runs
-from analysis.pareto import accuracy_and_bytes, pareto_front
+from analysis import Runs, load
+from analysis.looks import look
+from analysis.pareto import accuracy_and_bytes, stand
 from analysis.statistics import Estimate
-from analysis.style import FILE, look
+from analysis.style import FILE
 from fedsim import ledger
 from fedsim.errors import ConfigError
+from fedsim.folders import write_study
 from tests.analysis.conftest import LABELS
+from tests.analysis.factory import World, make_run
 
 FIGURES = [
     analysis.accuracy, analysis.bandwidth_ecdf, analysis.bandwidth_map, analysis.controls,
@@ -68,6 +71,15 @@ def test_accuracy_has_a_line_a_label_and_marks_the_drift(runs: Runs) -> None:
     assert ax.get_xlabel() == "round"
     assert ax.get_ylabel() == "NDCG@10"
     assert analysis.accuracy(runs, metric="hit", k=5, edges="unseen").get_ylabel() == "Hit@5"
+
+
+def test_bands_stay_among_values_that_accuracy_can_have(tmp_path: Path) -> None:
+    world = World("few", edges=4, rounds=6, controls=0, targets=1)
+    ax = analysis.accuracy(make_run(tmp_path, world, "popularity"))
+    (band,) = ax.collections
+    heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    assert heights.min() == 0
+    assert heights.max() <= 1
 
 
 def test_one_round_is_drawn_as_points(plain: Runs) -> None:
@@ -122,14 +134,25 @@ def test_storage_stacks_the_shared_part_once(runs: Runs) -> None:
     assert [text.get_text() for text in ax.texts] == ["492 kB", "172 kB", "168 kB", "492 kB"]
 
 
-def test_the_pareto_front_leaves_out_whom_another_beats() -> None:
+def test_the_pareto_front_leaves_out_whom_another_beats_and_ties() -> None:
     points = {
         "cheap": (10.0, Estimate(0.1, 0, 1)),
         "beaten": (20.0, Estimate(0.05, 0, 1)),
+        "a hair better": (30.0, Estimate(0.101, 0, 1)),
         "dear": (90.0, Estimate(0.3, 0, 1)),
-        "same bytes, worse": (10.0, Estimate(0.09, 0, 1)),
+        "a hair worse than dear": (95.0, Estimate(0.299, 0, 1)),
+        "same bytes, worse": (10.0, Estimate(0.05, 0, 1)),
+        "unmeasured": (1.0, Estimate(float("nan"), float("nan"), float("nan"))),
     }
-    assert pareto_front(points) == ["cheap", "dear"]
+
+    def difference(label: str, other: str) -> Estimate:
+        gap = points[label][1].value - points[other][1].value
+        return Estimate(gap, gap - 0.01, gap + 0.01)
+
+    found = stand(points, difference)
+    assert found.front == ["cheap", "dear"]
+    assert found.level == ["a hair better", "a hair worse than dear"]
+    assert found.beaten == ["same bytes, worse", "beaten"]
 
 
 def test_pareto_names_every_label(runs: Runs) -> None:
@@ -165,6 +188,20 @@ def test_what_was_not_measured_is_said(plain: Runs) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.__name__)
+def test_every_figure_takes_a_study_s_folder(
+    figure: Callable[..., Axes], folders: list[Path], tmp_path: Path
+) -> None:
+    study = tmp_path / "compare"
+    study.mkdir()
+    for folder in folders[:6]:
+        (study / folder.name).symlink_to(folder)
+    write_study(study, [folders[4], folders[0], folders[2]])
+    ax = figure(str(study))
+    assert ax.has_data() or ax.texts
+    assert load(str(study)).labels == ("long_diet", "static", "diet")
+
+
 def test_a_figure_takes_a_ledger_frame(folders: list[Path]) -> None:
     assert tuple(lines(analysis.accuracy(ledger.read_ledger(folders[2])))) == ("run",)
 
@@ -172,6 +209,7 @@ def test_a_figure_takes_a_ledger_frame(folders: list[Path]) -> None:
 def test_thirty_two_series_look_different() -> None:
     looks = {tuple(map(str, look(i).values())) for i in range(32)}
     assert len({text[:3] for text in looks}) == 32
+    assert len({(look(i)["color"], look(i)["marker"]) for i in range(32)}) == 32
 
 
 def test_colours_stay_apart_for_every_kind_of_colour_vision() -> None:

@@ -3,15 +3,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import warnings
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from analysis import Runs, load
+from analysis.findings import findings
+from analysis.gallery import pictures
 from analysis.load import RunInfo
 from analysis.report import write_report
-from analysis.summary import findings, headline
+from analysis.style import fit_title, overridden, own
+from analysis.summary import headline
 from fedsim.errors import StoreError
 from tests.analysis.conftest import LABELS
 from tests.analysis.factory import World, make_run
@@ -39,7 +45,7 @@ def test_the_policy_allows_exactly_the_scripts_there_are(page: Path) -> None:
 def test_figures_take_their_colours_from_the_page(page: Path) -> None:
     text = page.read_text()
     svgs = re.findall(r"<svg viewBox.*?</svg>", text, flags=re.DOTALL)
-    assert len(svgs) == len(re.findall("<figcaption>", text)) >= 10
+    assert len(svgs) == len(re.findall("<figcaption>", text)) >= 9
     assert not re.findall(r"#0101[0-9a-f]{2}|#0102[0-9a-f]{2}|#000000", text)
     assert "var(--s0)" in svgs[0]
     ids = re.findall(r'\bid="([^"]*)"', text)
@@ -92,6 +98,54 @@ def test_one_run_of_one_round_makes_a_page_without_charts(plain: Runs, tmp_path:
     assert {file.stem for file in (tmp_path / "figures").glob("*.svg")} == {
         "accuracy", "traffic", "storage",
     }  # fmt: skip
+
+
+def test_a_page_shows_nothing_twice_and_nothing_there_is_not(tmp_path: Path) -> None:
+    world = World("even", edges=20, rounds=3, controls=0)
+    page = write_report(load(make_run(tmp_path, world, "full_download")), tmp_path / "out")
+    text = page.read_text()
+    assert text.count("Accuracy of every round") == 1
+    assert "Shaded" not in text
+    assert "bandwidth_map" not in text
+    assert "3 rounds)" in text
+    files = {file.stem for file in (page.parent / "figures").glob("*.svg")}
+    assert files == {"accuracy", "traffic", "storage", "bandwidth_ecdf"}
+
+
+def test_one_round_is_one_round(plain: Runs, tmp_path: Path) -> None:
+    text = write_report(plain, tmp_path).read_text()
+    assert "(1 round)" in text
+    assert "1 rounds" not in text
+
+
+def test_titles_stay_within_their_figures(runs: Runs) -> None:
+    for picture in pictures(runs):
+        with overridden({}):
+            figure = Figure()
+            ax = figure.subplots()
+            own(figure)
+            picture.draw(ax)
+            ax.set_title(f"{ax.get_title(loc='left')}, and so on and on, until it is long", pad=17)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            fit_title(ax)
+            figure.draw_without_rendering()
+        titles = [each for each in ax.get_children() if isinstance(each, Text)]
+        box = next(each for each in titles if "and so on" in each.get_text()).get_window_extent()
+        assert box.x0 >= 0, picture.name
+        assert box.x1 <= figure.bbox.x1, picture.name
+
+
+def test_twelve_methods_with_long_labels_make_a_page_without_warnings(tmp_path: Path) -> None:
+    world = World("many", edges=12, rounds=3, ood=0.3, drift_round=2, controls=1)
+    made = [
+        make_run(tmp_path, world, name, label=f"{name}, request on_drift, codec number {i} of all")
+        for i, name in enumerate(["static", "diet", "long_diet", "fedavg"] * 3)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page = write_report(load(made), tmp_path / "out")
+    assert page.read_text().count('data-look="') == 12
 
 
 def test_names_are_escaped(tmp_path: Path, runs: Runs) -> None:

@@ -118,6 +118,16 @@ def test_special_characters_are_escaped() -> None:
     assert r"a\_b \\" in table.latex()
 
 
+def test_notebooks_show_tables_as_html(runs: Runs) -> None:
+    shown = compare(runs)._repr_html_()
+    assert shown.count("<tr") == 1 + len(LABELS)
+    assert "What 4 strategies reach and cost" in shown
+    assert "Brackets: 95 %" in shown
+    frame = pd.DataFrame({"a": ["<b>&"]})
+    escaped = Table("t", "<b>&", frame, frame, "<b>&")._repr_html_()
+    assert escaped.count("&lt;b&gt;&amp;") == 3
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(runs: Runs, tmp_path: Path) -> None:
     (tmp_path / "tables").write_text("a file")
     with pytest.raises(

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import Runs, differences, load
+from analysis.changes import newcomers, through_drift
+from analysis.findings import findings
+from analysis.summary import description
+from tests.analysis.factory import World, make_run
+
+WORLD = World("quickstart", edges=40, rounds=6, controls=0)
+
+
+def said(runs: Runs) -> dict[str, str]:
+    return {finding.about: finding.text for finding in findings(runs)}
+
+
+def test_one_seed_is_said_to_decide_little(tmp_path: Path, runs: Runs) -> None:
+    one = load([make_run(tmp_path, WORLD, name) for name in ("static", "diet")])
+    assert "This is one seed, which decides little" in said(one)["Accuracy"]
+    assert "Means over 2 seeds" in said(runs)["Accuracy"]
+    assert differences(one).text["seeds"].tolist() == ["1"]
+    assert "one seed decides little" in differences(one).note
+    assert differences(runs).text["seeds"].tolist() == ["2", "2", "2"]
+    assert "one seed" not in differences(runs).note
+
+
+def test_level_results_are_not_ranked(tmp_path: Path) -> None:
+    twins = load([make_run(tmp_path, WORLD, "static", label=label) for label in ("a", "b")])
+    assert "the next, b, is level with it." in said(twins)["Accuracy"]
+    assert said(twins)["Trade-off"] == (
+        "Over 6 rounds, provision included, a is the cheapest, and none is clearly more "
+        "accurate. Dearer without a clear gain in accuracy: b."
+    )
+    assert not re.search(r"0\.0000|1 times|beaten", " ".join(said(twins).values()))
+
+
+def test_about_the_same_bytes_are_said_to_be_so(tmp_path: Path) -> None:
+    twins = load([make_run(tmp_path, WORLD, "full_download", label=n) for n in ("a", "b")])
+    assert said(twins)["Bandwidth"] == (
+        "An edge exchanges 164 kB a round with a, and about as much with b."
+    )
+
+
+def test_newcomers_come_with_an_interval_and_a_conclusion(runs: Runs) -> None:
+    courses = {course.label: course for course in newcomers(runs, "ndcg_10")}
+    sums = runs.query("""
+        select ood, sum(ndcg_10) / sum(targets) as r from ledger join edges using (run, edge)
+        join runs using (run) where round > 0 and label = 'diet' group by run, ood order by run, ood
+    """)["r"].to_numpy()
+    known, unseen = sums[::2].mean(), sums[1::2].mean()
+    assert courses["diet"].values == pytest.approx((known, unseen))
+    gap = courses["diet"].gaps[0]
+    assert gap.value == pytest.approx(unseen - known)
+    assert gap.low < gap.value < gap.high
+    text = said(runs)["Newcomers"]
+    assert gap.text(sign=True) in text
+    assert re.search(r"(Clearly|[Nn]o clear difference) .*\.$", text)
+
+
+def test_drift_comes_with_intervals_and_a_conclusion(runs: Runs) -> None:
+    courses = {course.label: course for course in through_drift(runs, "ndcg_10")}
+    static = courses["static"]
+    assert all(gap.high < 0 for gap in static.gaps)
+    frame = runs.query("""
+        select sum(ndcg_10) / sum(targets) as r from ledger
+        where run = 0 and round = 5 and edge in (select edge from ledger where run = 0
+                                                 and round = 5 and drift_true)""")
+    one = through_drift(load(runs.infos[0].path), "ndcg_10")[0]  # type: ignore[arg-type]
+    assert one.values[1] == pytest.approx(float(frame["r"].iloc[0]))
+    assert "Clearly falls and is clearly lower at the end with static" in said(runs)["Drift"]
+
+
+def test_findings_say_when_they_show_only_some(tmp_path: Path) -> None:
+    world = replace(WORLD, ood=0.4)
+    names = ("static", "diet", "long_diet", "fedavg", "dieting")
+    text = said(load([make_run(tmp_path, world, name) for name in names]))["Newcomers"]
+    assert "(the best two and the last two of 5): " in text
+    assert text.count("\u2192") == 5
+
+
+def test_rejected_answers_and_training_are_told_where_there_are_any(runs: Runs) -> None:
+    from analysis import compare
+
+    assert "Memory" not in said(runs)
+    assert not {"too large", "MACs trained / round"} & set(compare(runs).text)
+    tables = {name: [runs.query(f"select * exclude run from {name} where run = 2")]
+              for name in ("ledger", "edges", "controls")}  # fmt: skip
+    rows = tables["ledger"][0]
+    rows["too_large"] = rows["requested"] & (np.arange(len(rows)) % 4 == 0)
+    rows["train_macs"] = 5_000_000
+    made = Runs([runs.infos[2]], tables)
+    text = compare(made).text.iloc[0]
+    assert text["MACs trained / round"] == "5 M"
+    assert text["too large"] == "25.0%"
+    assert said(made)["Memory"] == (
+        "Requests whose answer did not fit into memory: 25.0% with diet."
+    )
+
+
+def test_a_description_is_marked_where_its_numbers_were_overridden(tmp_path: Path) -> None:
+    from fedsim.scenario import load_scenario
+
+    shipped = load_scenario("quickstart")
+    scenario = shipped.model_dump(mode="json", exclude_none=True)
+    runs = load(make_run(tmp_path, WORLD, "diet"))
+
+    def words(**changes: object) -> str:
+        info = replace(runs.infos[0], scenario={**scenario, **changes})
+        runs.infos = (info,)
+        return description(runs)
+
+    assert words() == shipped.description
+    assert words(strategy={"name": "static"}, seed=9) == shipped.description
+    assert words(rounds=4) == f"As shipped: {shipped.description}. Changed here: rounds = 4."
+    assert words(name="mine", rounds=4) == shipped.description
