@@ -49,7 +49,7 @@ def write_paper(
     files = list(made)
     draws = [draw for part in parts for draw in part.draws]
     if draws:
-        most = max(len(part.table.numbers) for part in parts)
+        most = max(len(part.table.text) for part in parts)
         columns = min(2, len(draws))
         save_grid(draws, folder / name, columns=columns, height=max(1.0, most / 9))
         files += [folder / f"{name}.{kind}" for kind in ("svg", "png")]

@@ -31,9 +31,13 @@ from fedsim.files import write_atomic
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig, from_run_config
 from fedsim.strategy import EdgeCloudStrategy
+from fedsim.training.curves import as_json, noted
 
 PROVISION = "provision"
 """File of a run directory that names what its edges were provisioned with."""
+
+TRAINING = "training.json"
+"""File of a run directory that tells what every epoch of its trainings gave."""
 
 TIMEOUT_S = 30 * 24 * 3600.0
 """How long a round may take; a lost worker is noticed by the grid, not by a clock."""
@@ -122,7 +126,9 @@ def _hold_rounds(
         scenario.strategy, setting
     )
     display.start(scenario, scenario.rounds, population.num_edges, path=run_dir, done=max(done, 0))
-    strategy.fit(population.history())
+    with noted() as curves:
+        strategy.fit(population.history())
+    write_atomic(run_dir / TRAINING, as_json(curves))
     kit = Kit.pack(strategy)
     if done < 0:
         provision(scenario, population, kit, run_dir)

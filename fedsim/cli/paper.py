@@ -97,14 +97,15 @@ def _counted(done: PaperRuns) -> tuple[list[Any], Record]:
 
 def _ranked(done: PaperRuns) -> tuple[list[Any], Record]:
     """Return a table for each data set, backbone and rule of ranking, and all numbers."""
-    parts, rows, pairs = [], [], []
+    parts, rows, pairs, seen = [], [], [], []
     for data, lines in _grouped(done.lines, lambda line: line.data):
         paths = [(run.path, line.label) for line in lines for run in done.runs[line.label]]
         loaded = common.analysis("load").load(*map(list, zip(*paths, strict=True)))
         for (backbone, group), members in _grouped(lines, lambda li: (li.backbone, li.row.group)):
+            title = _title(done, data, backbone, group)
             part, found, compared = common.analysis("paper_parts").ranked(
                 loaded,
-                _title(done, data, backbone, group),
+                title,
                 [_entry(line) for line in members],
                 edges=done.spec.edges,
                 pairs=list(_pairs(done, members)),
@@ -112,10 +113,24 @@ def _ranked(done: PaperRuns) -> tuple[list[Any], Record]:
                 figures=done.spec.figures,
             )
             place = {"data": data, "backbone": backbone, "group": group}
-            parts.append(part)
+            views = list(_views(done, title, members))
+            parts += [part, *views]
             rows += [place | record for record in found]
             pairs += [place | record for record in compared]
-    return parts, {"rows": rows, "pairs": pairs}
+            seen += [place | _view_record(view) for view in views]
+    return parts, {"rows": rows, "pairs": pairs, "views": seen}
+
+
+def _views(done: PaperRuns, title: str, lines: list[Line]) -> Iterator[Any]:
+    """Yield what else the table looks at of some lines."""
+    from fedsim.paper_views import look
+
+    for view in done.spec.views:
+        yield getattr(common.analysis("paper_views"), view)(title, look(view, done, lines))
+
+
+def _view_record(part: Any) -> Record:
+    return {"view": part.table.name, "rows": common.records(part.table), "told": list(part.told)}
 
 
 def _grouped(lines: Iterable[Line], key: Callable[[Line], T]) -> list[tuple[T, list[Line]]]:

@@ -9,9 +9,13 @@ from torch import Tensor
 from fedsim.data.base import Streams
 from fedsim.setting import Setting
 from fedsim.training.cache import cached, checksum, streams_hash
+from fedsim.training.curves import as_table, note
 from fedsim.training.learner import Learner
 from fedsim.training.loop import Trainer, train
 from fedsim.training.source import code_of
+
+EPOCHS = "/epochs"
+"""Name of what each epoch gave, beside the learner's tensors: no parameter's."""
 
 
 def fit(
@@ -64,7 +68,7 @@ def fit(
     }
 
     def make() -> dict[str, Tensor]:
-        train(
+        gave = train(
             learner,
             streams,
             config,
@@ -74,6 +78,8 @@ def fit(
             targets_per_mask=targets_per_mask,
             trainer_type=trainer_type,
         )
-        return dict(learner.state_dict())
+        return {**learner.state_dict(), EPOCHS: as_table(gave)}
 
-    learner.load_state_dict(cached(setting.cache_dir, key, make))
+    found = dict(cached(setting.cache_dir, key, make))
+    note(purpose, found.pop(EPOCHS))
+    learner.load_state_dict(found)
