@@ -26,7 +26,7 @@ def byte_axis(axis: Axis, values: Sequence[float] | np.ndarray) -> None:
         _set_scale(axis, "log")
         subs = (
             (1.0, 2.0, 5.0)
-            if known.max() < (300 if _vertical(axis) else 60) * known.min()
+            if known.max() < (300 if _vertical(axis) else 30) * known.min()
             else (1.0,)
         )
         axis.set_major_locator(LogLocator(subs=subs, numticks=9))

@@ -11,7 +11,7 @@ from analysis.load import Source, load
 from analysis.looks import look
 from analysis.style import legend, new_axes, styled
 
-ALIKE = 1.1
+ALIKE = 1.02
 """Bytes that range over less than this factor are shown in so wide a frame, not blown up."""
 
 
@@ -38,7 +38,8 @@ def bandwidth_ecdf(source: Source, *, ax: Axes | None = None) -> Axes:
         ax.plot([sizes.iloc[0], *sizes], [0, *rows["share"]], label=label, **style)
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_ylim(0, 1.02)
-    if len(positive) == len(frame) and high < ALIKE * low:
+    busy = frame.groupby("label")["bytes"].transform("max") > 0
+    if len(positive) == busy.sum() and high < ALIKE * low:
         ax.set_xlim(low / ALIKE, high * ALIKE)
     ax.set(
         xlabel="bytes per edge and round, up and down",

@@ -95,8 +95,9 @@ def differences(
          "low": each.low, "high": each.high, "seeds": runs.seeds(label, reference)}
         for label, each in found.items()
     ]  # fmt: skip
+    head = f"{name} \u2212 {reference}'s" if len(reference) < 20 else f"difference of {name}"
     text = [
-        {"strategy": label, f"{name} \u2212 {reference}'s": each.text(sign=True),
+        {"strategy": label, head: each.text(sign=True),
          "verdict": _verdict(each), "seeds": str(runs.seeds(label, reference))}
         for label, each in found.items()
     ]  # fmt: skip

@@ -147,7 +147,7 @@ def _unseen(runs: Runs, column: str, name: str) -> Iterator[Finding]:
         return
     text = (
         f"{name} on edges whose history the cloud trained on{ARROW}on edges it never saw "
-        "(and the difference)"
+        "(in brackets the difference)"
     )
     text += _shown(courses, lambda course: course.values[1])
     gaps = {course.label: course.gaps[0] for course in courses}
@@ -170,7 +170,7 @@ def _drift(runs: Runs, column: str, name: str) -> Iterator[Finding]:
         return
     text = (
         f"{name} of the drifting edges in up to {REACH} rounds before{ARROW}at the "
-        f"drift{ARROW}in the last rounds (and the differences from before)"
+        f"drift{ARROW}in the last rounds (in brackets the differences from before)"
     )
     text += _shown(courses, lambda course: course.values[2])
     fell = [course for course in courses if course.gaps[0].high < 0]
@@ -186,7 +186,7 @@ def _drift(runs: Runs, column: str, name: str) -> Iterator[Finding]:
 def _shown(courses: Sequence[Course], value: Callable[[Course], float]) -> str:
     """Return courses in words, with intervals: all, or the best and the last two by value."""
     ranked = sorted(courses, key=value, reverse=True)
-    some = "" if len(ranked) <= 4 else f" (the best two and the last two of {len(ranked)})"
+    some = "" if len(ranked) <= 4 else f", for the best two and the last two of {len(ranked)}"
     shown = ranked if len(ranked) <= 4 else [*ranked[:2], *ranked[-2:]]
     return f"{some}: {'; '.join(map(_course, shown))}."
 
@@ -221,5 +221,7 @@ def _share(runs: Runs, cost: str, about: str, words: str) -> Iterator[Finding]:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Join words: ``a``, ``a and b``, ``a, b and c``."""
+    """Join words: ``a``, ``a and b``, ``a, b and c``; ``a, b; c`` where they have commas."""
+    if any(", " in word for word in words):
+        return "; ".join(words)
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

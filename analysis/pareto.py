@@ -18,7 +18,10 @@ from analysis.load import Runs, Source, load
 from analysis.looks import look
 from analysis.paired import label_accuracy
 from analysis.statistics import Estimate
-from analysis.style import ink, muted, new_axes, rounds_text, styled, wrapped
+from analysis.style import ink, legend, muted, new_axes, rounds_text, styled
+
+NAMED, LONG = 16, 24
+"""More labels than this, or one of more letters, stand in a legend and not at their points."""
 
 Cost: TypeAlias = tuple[float, Estimate]
 Box: TypeAlias = tuple[float, ...]
@@ -44,7 +47,7 @@ def pareto(
     for label, (cost, estimate) in costs.items():
         style = look(runs.looks[label]) | {"linestyle": "", "markersize": 7}
         span = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
-        ax.errorbar([cost], [estimate.value], yerr=span, elinewidth=1.1, **style)
+        ax.errorbar([cost], [estimate.value], yerr=span, elinewidth=1.1, label=label, **style)
     byte_axis(ax.xaxis, [cost for cost, _ in costs.values()])
     ax.margins(x=0.12, y=0.1)
     ax.set(
@@ -52,7 +55,10 @@ def pareto(
         ylabel=name,
         title=f"Accuracy ({name}) against bytes",
     )
-    _name_points(ax, costs, front)
+    if len(costs) > NAMED or max(map(len, costs)) > LONG:
+        legend(ax)
+    else:
+        _name_points(ax, costs, front)
     return ax
 
 
@@ -102,7 +108,7 @@ def _name_points(ax: Axes, costs: Mapping[str, Cost], front: Sequence[Cost]) -> 
     frame, taken = ax.get_window_extent(), _drawn(ax, costs, front)
     for label, (cost, each) in costs.items():
         text = ax.annotate(
-            wrapped(label), (cost, each.value), (8, 0), textcoords="offset points", va="center",
+            label, (cost, each.value), (8, 0), textcoords="offset points", va="center",
             color=ink(), fontsize=rcParams["legend.fontsize"], linespacing=1.0,
             arrowprops={"arrowstyle": "-", "color": muted(), "linewidth": 0.6, "shrinkB": 4,
                         "shrinkA": 0, "relpos": (0.5, 0.5)},
@@ -138,7 +144,23 @@ def _hidden(text: Annotation, place: Place, frame: BboxBase, taken: Sequence[Box
     outside = box[0] < frame.x0 or box[2] > frame.x1 or box[3] > frame.y1 or box[1] < frame.y0
     hidden = [_overlap(box, other) for other in taken]
     far = abs(place[0]) + abs(place[1])
-    return 20.0 * sum(hidden) + 200.0 * sum(map(bool, hidden)) + far + 1e6 * outside
+    crossed = _crossed(text, box, taken) if far >= LEADER else 0
+    clashes = sum(map(bool, hidden)) + crossed
+    return 20.0 * sum(hidden) + 200.0 * clashes + far + 1e6 * outside
+
+
+def _crossed(text: Annotation, box: Box, taken: Sequence[Box]) -> int:
+    """Return how many other things the line from a label to its point crosses."""
+    (x, y), (a, b) = text.axes.transData.transform(text.xy), _middle(box)  # type: ignore[union-attr]
+    path = [(x + (a - x) * step / 12, y + (b - y) * step / 12) for step in range(3, 12)]
+    return sum(
+        any(left < u < right and low < v < high for u, v in path)
+        for left, low, right, high in taken
+    )
+
+
+def _middle(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def _drawn(ax: Axes, costs: Mapping[str, Cost], front: Sequence[Cost]) -> list[Box]:

@@ -145,7 +145,7 @@ def _findings(runs: Runs) -> dict[str, list[Finding]]:
     """Return what came out by kind of streams, and before all what must be known."""
     parts = runs.parts()
     names = titles(parts) if len(parts) > 1 else [""]
-    remarks = [Finding("Please note", text) for text in runs.remarks]
+    remarks = [Finding("Please note", " ".join(runs.remarks))] if runs.remarks else []
     found = {name: findings(part) for name, part in zip(names, parts, strict=True)}
     return {"": remarks + found.pop("", [])} | found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -101,8 +101,20 @@ def fit_title(ax: Axes) -> None:
 
 
 def wrapped(text: str, width: int = 24) -> str:
-    """Return a label in lines of at most so many letters."""
-    return fill(text, width)
+    """Return a label in lines of at most so many letters, cut behind commas if that will do.
+
+    >>> wrapped("diet, codec entropy, keep 0.2", 20).splitlines()
+    ['diet, codec entropy,', 'keep 0.2']
+    """
+    lines = [""]
+    for part in text.split(", "):
+        together = f"{lines[-1]}, {part}" if lines[-1] else part
+        if len(together) < width or not lines[-1]:
+            lines[-1] = together
+        else:
+            lines[-1] += ","
+            lines.append(part)
+    return "\n".join(fill(line, width) for line in lines)
 
 
 def part_colors(count: int) -> list[str]:
@@ -136,12 +148,22 @@ def legend(ax: Axes, columns: int = 4) -> None:
     if len(labels) < 2:
         return
     labels = [wrapped(label, 56) for label in labels]
-    longest = max(len(line) for label in labels for line in label.splitlines())
-    per_row = min(columns, len(labels), max(1, 64 // (longest + 7)))
+    per_row = _fitting(labels, columns)
     below(ax, handles=handles, labels=labels, ncols=per_row)
     lines = -(-sum(label.count("\n") + 1 for label in labels) // per_row)
     if not _overrides.get():  # a page has its legends outside of the figure
         grow(ax, LINE * (lines - 2))
+
+
+def _fitting(labels: Sequence[str], most: int) -> int:
+    """Return how many columns of a legend, filled one after the other, are about 3.8 inches."""
+    for count in range(min(most, len(labels)), 1, -1):
+        rows = -(-len(labels) // count)
+        groups = [labels[i : i + rows] for i in range(0, len(labels), rows)]
+        letters = sum(max(len(line) for line in "\n".join(g).splitlines()) for g in groups)
+        if 0.6 * len(groups) + 0.075 * letters <= 3.8:
+            return len(groups)
+    return 1
 
 
 def below(ax: Axes, **options: Any) -> None:

@@ -104,6 +104,7 @@
       .map((values) => (chart.bytes && values.every((v) => !v) ? values.map(() => null) : values));
     const scale = distribution(columns, chart.bytes);
     const dashes = turns(columns);
+    const repeated = (index) => data.looks[index] >= 8;
     const paint = data.looks.map((look) => color("--s" + (look % 8)));
     const format = chart.bytes ? size : share;
     const axis = {
@@ -131,7 +132,11 @@
           value: (_, v) => format(v),
         })),
       ],
-      legend: { markers: { width: 0, fill: (plot, i) => (i ? paint[i - 1] : "transparent") } },
+      legend: { markers: {
+        width: (plot, i) => (i && repeated(i - 1) ? 3 : 0), stroke: (plot, i) => paint[i - 1],
+        dash: (plot, i) => (i && data.looks[i - 1] >= 16 ? "dotted" : "solid"),
+        fill: (plot, i) => (i && !repeated(i - 1) ? paint[i - 1] : "transparent"),
+      } },
       hooks: { drawClear: [shadeDrift] },
     }, [chosen.rounds, ...columns], chart.element);
   }

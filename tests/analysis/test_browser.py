@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.load import load
+from analysis.report import write_report
 from tests.analysis import browser
 from tests.analysis.conftest import LABELS
+from tests.analysis.factory import METHODS, World, make_run
 
 EXECUTABLE = browser.find()
 
@@ -41,6 +44,25 @@ def test_the_report_opens_without_complaint_or_request(
     assert chromium.evaluate("document.documentElement.scrollWidth") == width
     chromium.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 50_000
+
+
+def test_many_methods_fit_a_phone(chromium: browser.Browser, tmp_path: Path) -> None:
+    world = World("many", edges=8, rounds=2, controls=0)
+    made = [
+        make_run(tmp_path, world, name, label=f"{name}, codec entropy, request on_drift {part}")
+        for name in METHODS
+        for part in ("one", "two")
+    ]
+    chromium.open(write_report(load(made), tmp_path / "out"), width=390)
+    assert chromium.evaluate("document.documentElement.scrollWidth") == 390
+    chips = "[...document.querySelectorAll('.chip')].map(chip => chip.dataset.look)"
+    assert len(set(chromium.evaluate(chips))) == 16
+    hollow = (
+        "[...document.querySelectorAll('#chart-bytes .u-marker')]"
+        ".filter(mark => mark.style.borderWidth || mark.style.border).length"
+    )
+    assert chromium.evaluate(hollow) == 8
+    assert chromium.complaints == []
 
 
 def test_light_and_dark_really_differ(chromium: browser.Browser, page: Path) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 import analysis
 from analysis import Runs, load
@@ -19,7 +21,7 @@ from fedsim import ledger
 from fedsim.errors import ConfigError
 from fedsim.folders import write_study
 from tests.analysis.conftest import LABELS
-from tests.analysis.factory import World, make_run
+from tests.analysis.factory import METHODS, World, make_run
 
 FIGURES = [
     analysis.accuracy, analysis.bandwidth_ecdf, analysis.bandwidth_map, analysis.controls,
@@ -161,6 +163,55 @@ def test_pareto_names_every_label(runs: Runs) -> None:
     cost, estimate = accuracy_and_bytes(runs, "ndcg_10")["static"]
     assert cost == 3 * 163_840
     assert estimate.low < estimate.value < estimate.high
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Twelve methods, four of them doubles of others."""
+    root, world = tmp_path_factory.mktemp("many"), World("many", edges=30, rounds=4, controls=0)
+    made = [make_run(root, world, name) for name in METHODS]
+    doubles = {"static": "twin", "diet": "gater", "fedavg": "finetune", "long_diet": "peel"}
+    return load(made + [make_run(root, world, *each) for each in _labelled(doubles)])
+
+
+def _labelled(doubles: dict[str, str]) -> list[tuple[str, int, str]]:
+    return [(name, 0, label) for name, label in doubles.items()]
+
+
+def test_labels_at_points_lie_on_no_label_and_no_interval(many: Runs) -> None:
+    ax = analysis.pareto(many)
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert len(boxes) == 12
+    bars = [
+        Bbox(ax.transData.transform(path.vertices))
+        for part in ax.collections
+        for path in part.get_paths()
+    ]
+    assert len(bars) == 12
+    apart = [(a, b) for i, a in enumerate(boxes) for b in [*boxes[:i], *bars] if a.overlaps(b)]
+    assert not apart
+
+
+def test_many_or_long_labels_stand_in_a_legend(tmp_path: Path) -> None:
+    world = World("long", edges=8, rounds=2, controls=0)
+    long = [make_run(tmp_path, world, name, label=f"{name}, codec entropy, keep 0.2")
+            for name in ("static", "diet")]  # fmt: skip
+    ax = analysis.pareto(long)
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == list(load(long).labels)
+    assert not ax.texts
+
+
+def test_legends_stay_within_their_figures_and_leave_room_for_the_axes(many: Runs) -> None:
+    for figure in (analysis.accuracy, analysis.traffic):
+        ax = figure(many)
+        ax.figure.canvas.draw()
+        legend = ax.get_legend()
+        assert legend is not None
+        assert legend.get_window_extent().x1 <= ax.figure.bbox.x1
+        assert legend.get_window_extent().y0 >= 0
+        assert ax.get_window_extent().height > 0.4 * ax.figure.bbox.height
 
 
 def test_controls_go_from_own_to_majority(runs: Runs) -> None:

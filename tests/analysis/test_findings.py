@@ -80,7 +80,7 @@ def test_findings_say_when_they_show_only_some(tmp_path: Path) -> None:
     world = replace(WORLD, ood=0.4)
     names = ("static", "diet", "long_diet", "fedavg", "dieting")
     text = said(load([make_run(tmp_path, world, name) for name in names]))["Newcomers"]
-    assert "(the best two and the last two of 5): " in text
+    assert ", for the best two and the last two of 5: " in text
     assert text.count("\u2192") == 5
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +54,7 @@ def test_everything_says_who_is_unfinished(whole: Path, half: Path, tmp_path: Pa
     assert differences(runs).note.startswith(said)
     assert facts(runs)["Rounds"] == "2 of 6"
     text = write_report(runs, tmp_path / "out").read_text()
-    for sentence in re.findall(r"\w.*?\.", said):
-        assert f"<dt>Please note</dt><dd>{sentence}</dd>" in text
+    assert f"<dt>Please note</dt><dd>{said}</dd>" in text
 
 
 def test_a_single_unfinished_run_is_named(half: Path) -> None:
