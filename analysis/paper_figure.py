@@ -9,11 +9,15 @@ from typing import Any
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from analysis.looks import look
 from analysis.paper import CLOSED, Measured, key_of
 from analysis.points import interval, name_rows, row_of
 from analysis.style import below, legend, muted, styled, surface
+
+WIDE = 10
+"""Values swept over so many times are set out by their logarithm."""
 
 Draw = Callable[[Axes], Axes]
 """How to draw on axes."""
@@ -67,6 +71,11 @@ def _lines(rows: Sequence[Measured], name: str, title: str, x: str, ax: Axes) ->
             low, high = [each.low for each in spans], [each.high for each in spans]
             ax.fill_between(places, low, high, color=style["color"], alpha=0.14, linewidth=0)
     ax.set(xlabel=x, ylabel=CLOSED.get(name, name), title=title)
+    swept = [row.entry.x for row in rows if row.entry.x is not None]
+    if swept and min(swept) > 0 and max(swept) >= WIDE * min(swept):
+        ax.set_xscale("log")
+        ax.set_xticks(sorted(set(swept)), [f"{each:g}" for each in sorted(set(swept))])
+        ax.xaxis.set_minor_locator(NullLocator())
     legend(ax)
     return ax
 

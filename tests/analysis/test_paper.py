@@ -70,6 +70,11 @@ def test_a_sweep_is_a_line_a_series_and_what_is_outside_lies_level(runs: Runs) -
     assert set(xy(base)[:, 1]) == {rows[0]["NDCG@10"]}
     assert [row.get("x") for row in rows] == [None, 1.0, 2.0]
     assert (param.get_xlabel(), flops.get_ylabel()) == ("kept", "FLOPs, M")
+    assert param.get_xscale() == "linear"
+    wide = [*swept, Entry("diet", "Diet 16", "Diet", 16.0)]
+    _, _, param, _ = drawn(ranked(runs, "Somewhere", wide, swept="kept")[0])
+    assert param.get_xscale() == "log"
+    assert [text.get_text() for text in param.get_xticklabels()] == ["1", "2", "16"]
 
 
 def test_pairs_are_differences_over_the_same_edges(runs: Runs) -> None:
