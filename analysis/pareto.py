@@ -164,15 +164,15 @@ def _middle(box: Box) -> tuple[float, float]:
 
 
 def _drawn(ax: Axes, costs: Mapping[str, Cost], front: Sequence[Cost]) -> list[Box]:
-    """Return where markers, intervals and the front's level parts are, in pixels."""
+    """Return where markers, intervals and the front are, in pixels."""
     at = ax.transData.transform
     boxes: list[Box] = []
     for cost, each in costs.values():
         (x, low), (_, y), (_, high) = at([(cost, v) for v in (each.low, each.value, each.high)])
         boxes += [(x - 9, y - 9, x + 9, y + 9), (x - 3, low, x + 3, high)]
     corners = at([(cost, each.value) for cost, each in front])
-    for (x, y), (end, _) in pairwise(corners):
-        boxes.append((x, y - 2, end, y + 2))
+    for (x, y), (end, top) in pairwise(corners):
+        boxes += [(x, y - 2, end, y + 2), (end - 2, y, end + 2, top)]
     return boxes
 
 
