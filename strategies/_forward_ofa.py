@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fedsim.cores import one_thread
 from fedsim.models.base import Stack, split_layers, xavier_normal
-from fedsim.training.learner import Learner
+from fedsim.training.learner import DenseLearner, Learner
 from strategies._generator import Extractors
 
 if TYPE_CHECKING:
@@ -56,16 +56,22 @@ class ForwardOfaLearner(Learner):
     The controller is an extractor (a GRU) and one linear layer. The mapper has for each
     block a component of its own: an extractor, parameters that read the structure, and a
     hypernetwork, so a block's gradient reaches no other block's component, and none where the
-    block is left out.
+    block is left out. What a layer's matrices share starts as the warm model's.
     """
 
     backbone: Stack
 
-    def __init__(
-        self, backbone: Stack, num_items: int, gen: torch.Generator, config: ForwardOfaConfig
-    ) -> None:
-        super().__init__(backbone, num_items, gen)
+    def __init__(self, warm: DenseLearner, gen: torch.Generator, config: ForwardOfaConfig) -> None:
+        super().__init__(warm.backbone, len(warm.items) - 1, gen)
+        self.base = nn.Parameter(warm.flat.detach().clone())
+        self.items.data.copy_(warm.items.data)
+        for name, value in warm.small.items():
+            self.small[name].data.copy_(value.data)
         self.config, self.upload_length = config, config.upload
+        self._add_controller_and_mapper(gen)
+
+    def _add_controller_and_mapper(self, gen: torch.Generator) -> None:
+        backbone, config = self.backbone, self.config
         layers, dim, rank = backbone.layout.layers, backbone.dim, config.rank
         blocks = len(backbone.layout.block_sizes)
         self.extractors = Extractors(1 + blocks, dim, gen)
@@ -77,9 +83,8 @@ class ForwardOfaLearner(Learner):
         self.structure = nn.Parameter(torch.stack(reads))
         width = len(layers) // blocks * rank
         self.hyper = nn.Parameter(
-            torch.stack([xavier_normal(dim, width, gen) for _ in range(blocks)])
+            torch.stack([config.gain * xavier_normal(dim, width, gen) for _ in range(blocks)])
         )
-        self.base = nn.Parameter(backbone.init_weights(gen))
         self.left = nn.ParameterList(xavier_normal(layer.rows, rank, gen) for layer in layers)
         self.right = nn.ParameterList(xavier_normal(layer.columns, rank, gen) for layer in layers)
 

@@ -25,7 +25,9 @@ Ours, because the equations were not read:
   for six blocks of size 64; here each layer is a matrix that all edges share and a sum of
   `rank` rank-one matrices, of which the mapper generates the coefficients. What is sent are
   the dense parameters all the same, as in the paper's accounting.
-- Item embeddings, positions and norms are trained with it and provisioned once.
+- A warm start: first a dense model of all blocks is trained as `static` does; item embeddings,
+  positions, norms and what a layer's matrices share start from it. Item embeddings, positions
+  and norms train on with the rest and are provisioned once.
 - An edge's memory caps the blocks of its answer: those of the lowest probability go, before
   the mapper reads the structure. An edge whose memory shrinks drops of what it holds the
   blocks that are the least likely over all edges.
@@ -54,6 +56,7 @@ from fedsim.setting import Arrays, Provision, Setting, Uploads
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf, StrategyConfig
 from fedsim.training.fit import fit
 from fedsim.wire import seal
+from strategies._dense import trained_base
 from strategies._forward_ofa import ForwardOfaLearner, capped
 from strategies._typical import typical_uploads
 
@@ -62,7 +65,10 @@ TYPICAL = 64
 
 
 class ForwardOfaConfig(StrategyConfig):
-    """Options of Forward-OFA; the number of blocks is the backbone's, `model.blocks`."""
+    """Options of Forward-OFA; the number of blocks is the backbone's, `model.blocks`.
+
+    A dense model trains first by the scenario's `train` section.
+    """
 
     name: str = "forward_ofa"
     sparsity: Annotated[float, Field(ge=0)] = 0.01
@@ -75,6 +81,11 @@ class ForwardOfaConfig(StrategyConfig):
     """Of the relaxed gates, whose gradient the controller gets."""
     start: float = 1.0
     """First logit of every block's probability."""
+    gain: Annotated[float, Field(gt=0)] = 0.3
+    """Size of the first hypernetworks, relative to Xavier's."""
+    epochs: Annotated[int, Field(ge=1)] = 5
+    """Epochs of controller and mapper after the dense model, with a fresh optimiser and
+    schedule."""
     targets_per_answer: Annotated[int, Field(ge=1)] = 4
     """Consecutive targets of an edge that one generated network serves in training."""
     codec: CodecOptions = Field(default={"name": "blocks", "dtype": "fp16"})
@@ -183,8 +194,7 @@ class ForwardOfa(EdgeCloudStrategy):
         setting, config = self.setting, self.config
         purpose = f"forward_ofa/{setting.channels[channel].name}"
         gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
-        num_items = setting.channels[channel].num_items
-        learner = ForwardOfaLearner(self.backbone, num_items, gen, config)
+        learner = ForwardOfaLearner(trained_base(setting, channel, streams), gen, config)
         fit(
             learner,
             streams,
@@ -192,6 +202,7 @@ class ForwardOfa(EdgeCloudStrategy):
             purpose=purpose,
             options=config.model_dump(mode="json", exclude={"codec"}),
             targets_per_mask=config.targets_per_answer,
+            epochs=config.epochs,
         )
         return learner
 
