@@ -21,7 +21,7 @@ from fedsim.codecs.base import Codec, CodecConfig, Column, RowError, Rows, rejec
 from fedsim.codecs.entropy import Entropy
 from fedsim.errors import WireError
 from fedsim.kernels.blocks import words_of
-from fedsim.kernels.crc import crc32_rows
+from fedsim.kernels.hashing import hash_rows, keys, ones_of_rows
 from fedsim.kernels.prior_model import CONTEXTS
 from fedsim.kernels.records import payload
 from fedsim.plugins import CodecOptions, Options, load
@@ -56,6 +56,7 @@ class Delta(Codec):
         self._rows_alone = RowCoder(column.layout)
         self._coder: ChangeCoder | None = None
         self._side = b""
+        self._keys = keys(-(-column.layout.size // 64))
 
     @property
     def at_rest(self) -> Codec:
@@ -96,10 +97,10 @@ class Delta(Codec):
         held = self._spread(self._rows(held), len(rows))
         changed: Rows = rows ^ held
         if self._coder:
-            coded = self._coder.encode(rows, held, _checks(held))
+            coded = self._coder.encode(rows, held, self._checks(held))
         else:
-            coded = self._rows_alone.encode(changed, _checks(held))
-        ones, bits = (np.bitwise_count(words_of(masks)).sum(axis=1) for masks in (rows, changed))
+            coded = self._rows_alone.encode(changed, self._checks(held))
+        ones, bits = (ones_of_rows(words_of(masks)) for masks in (rows, changed))
         much = np.flatnonzero(bits > _WORTH * ones)
         alone = self._base.encode(rows[much])
         shorter = np.flatnonzero(alone.sizes < coded.sizes[much])
@@ -131,8 +132,13 @@ class Delta(Codec):
         if held is None:
             return self._base.decode(data)
         if self._coder:
-            return self._coder.decode(data, held, _checks(held))
-        return self._rows_alone.decode(data, _checks(held)) ^ held
+            return self._coder.decode(data, held, self._checks(held))
+        return self._rows_alone.decode(data, self._checks(held)) ^ held
+
+    def _checks(self, held: Rows) -> NDArray[np.uint32]:
+        """Return what tells a mask held from another one, uint32 (rows)."""
+        checks: NDArray[np.uint32] = hash_rows(words_of(held), self._keys)
+        return checks
 
     def _shared_prior(self) -> Prior | None:
         """Return the base codec's prior, if it has one."""
@@ -147,10 +153,6 @@ class Delta(Codec):
             )
         count = count if len(rows) == 1 else len(rows)
         return np.ascontiguousarray(np.broadcast_to(rows, (count, rows.shape[1])))
-
-
-def _checks(held: Rows) -> NDArray[np.uint32]:
-    return crc32_rows(held.reshape(-1), np.arange(len(held) + 1) * held.shape[1])
 
 
 def _marked(data: Ragged, marks: NDArray[np.uint8]) -> Ragged:
