@@ -31,7 +31,7 @@ from fedsim.errors import DataError, WireError
 from fedsim.kernels import records
 from fedsim.ragged import Ragged
 
-VERSION = 1
+VERSION = 2
 HEADER_BYTES = records.HEADER
 UPLOAD_HEADER_BYTES = records.UPLOAD_HEADER
 

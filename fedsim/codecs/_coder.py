@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fedsim.codecs._prior import Prior
 from fedsim.codecs.base import RowError, check_spare
 from fedsim.kernels import delta_model, prior_model, row_model
-from fedsim.kernels.ans import PATTERNS, shares
-from fedsim.kernels.blocks import SELECT, bytes_of, cut, words_of
+from fedsim.kernels.blocks import bytes_of, cut, words_of
+from fedsim.kernels.urns import PATTERNS, shares
 from fedsim.layout import Layout
 from fedsim.ragged import Ragged
 
@@ -38,7 +38,7 @@ class RowCoder:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._cut = cut(layout.row_lengths, np.arange(layout.size))
+        self._cut = cut(layout.row_lengths)
         self._model = row_model.row_model(self._cut)
 
     def encode(self, rows: Masks, checks: Checks) -> Ragged:
@@ -78,11 +78,12 @@ class ChangeCoder:
 
     def __init__(self, prior: Prior, urns: NDArray[np.uint16]) -> None:
         self._layout = prior.layout
-        self._model = (*prior.holding(), shares(urns), PATTERNS)
+        self._model = (prior.holding(), shares(urns), PATTERNS)
 
     def encode(self, rows: Masks, held: Masks, checks: Checks) -> Ragged:
         """Return the bytes of every row's changes."""
-        out, offsets = _room(len(rows), 2 * len(self._model[0].size))
+        model = self._model[0]
+        out, offsets = _room(len(rows), 2 * len(model.blocks.size) + len(model.waking))
         delta_model.encode(words_of(rows), words_of(held), checks, *self._model, out, offsets)
         return _taken(out, offsets)
 
@@ -90,9 +91,7 @@ class ChangeCoder:
         """Return the rows; RowError names a damaged one."""
         words = _masks(len(data), self._layout)
         old = words_of(held)
-        bad = delta_model.decode(
-            data.buffer, data.offsets, old, checks, *self._model, SELECT, words
-        )
+        bad = delta_model.decode(data.buffer, data.offsets, old, checks, *self._model, words)
         return _checked(words, bad, self._layout)
 
 

@@ -10,10 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fedsim.errors import WireError
-from fedsim.kernels import delta_model, prior_model
-from fedsim.kernels.ans import BLOCK, MODELS, PATTERNS, ROW, TABLE, best_models
+from fedsim.kernels import delta_model, parts, prior_model
 from fedsim.kernels.blocks import Blocks, cut, words_of
-from fedsim.kernels.prior_model import CONTEXTS, SEEN, UNIT
+from fedsim.kernels.parts import CHANGES
+from fedsim.kernels.prior_model import CONTEXTS, LEVELS, SEEN, UNIT
+from fedsim.kernels.urns import BLOCK, MODELS, PATTERNS, ROW, best_models
 from fedsim.layout import Layout
 
 _NO_PRIOR = (
@@ -47,26 +48,19 @@ class Prior:
         return cls(layout, bucket, np.clip(np.rint(rates), 1, UNIT - 1).astype(np.uint32))
 
     def reading(self) -> tuple[Blocks, NDArray[np.uint8]]:
-        """Return blocks and their levels by the ones read in their row before them."""
+        """Return blocks and their contexts by the ones read in their row before them."""
         blocks, expected = self._blocks(small=2)
-        before = np.cumsum(expected) - expected
-        start = np.repeat(before[blocks.first[:-1]], np.diff(blocks.first))
-        return blocks, prior_model.levels(expected, before - start, blocks.size)
+        return blocks, prior_model.contexts(blocks, expected)
 
-    def holding(self) -> tuple[Blocks, NDArray[np.uint8]]:
-        """Return blocks and their levels by the ones their whole row holds."""
-        blocks, expected = self._blocks(small=0)
-        whole = np.add.reduceat(expected, blocks.first[:-1])
-        row = np.repeat(whole, np.diff(blocks.first))
-        return blocks, prior_model.levels(expected, row, blocks.size)
+    def holding(self) -> parts.Model:
+        """Return what changes go by."""
+        return parts.change_model(*self._blocks(small=0))
 
     def _blocks(self, small: int) -> tuple[Blocks, NDArray[np.int64]]:
         """Cut rows, likely positions first; return blocks and expected ones, in UNIT."""
-        lengths = self.layout.row_lengths
-        row = np.repeat(np.arange(len(lengths)), lengths)
-        blocks = cut(lengths, np.lexsort((-self.bucket.astype(np.int64), row)), small)
+        blocks = cut(self.layout.row_lengths, -self.bucket.astype(np.int64), small)
         expected = np.zeros(len(blocks.size), np.int64)
-        np.add.at(expected, blocks.place // BLOCK, self.rates[self.bucket].astype(np.int64))
+        np.add.at(expected, blocks.of, self.rates[self.bucket].astype(np.int64))
         return blocks, expected
 
     def to_bytes(self) -> bytes:
@@ -124,13 +118,13 @@ def urns(counts: NDArray[np.float32], rates: NDArray[np.float64]) -> NDArray[np.
     ones = np.arange(BLOCK + 1)
     chance = rates[:, None] ** ones * (1 - rates[:, None]) ** (BLOCK - ones)
     counts = counts.copy()
-    counts[:, BLOCK * ROW : BLOCK * ROW + BLOCK + 1] += 2 * chance * PATTERNS.choose[BLOCK]
+    counts[BLOCK, :, : BLOCK + 1] += 2 * chance * PATTERNS.choose[BLOCK]
     return best_models(counts)
 
 
 def reading_urns(layout: Layout, rows: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """Return the urns of masks read alone, uint16 (CONTEXTS)."""
-    counts = np.zeros((CONTEXTS, TABLE), np.float32)
+    counts = np.zeros((BLOCK + 1, CONTEXTS, ROW), np.float32)
     for learn, count in halves(rows):
         prior = Prior.fit(layout, learn)
         counts += prior_model.tally(rows[count], *prior.reading())
@@ -138,18 +132,19 @@ def reading_urns(layout: Layout, rows: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 def change_urns(layout: Layout, rows: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Return the urns of changes, uint16 (2 · CONTEXTS).
+    """Return the urns of changes, uint16 (CHANGES).
 
     They are learned from the changes between each sample mask and the one most like it:
     an edge's own next mask is still more like it, but changes in the same places.
     """
-    counts = np.zeros((2 * CONTEXTS, TABLE), np.float32)
+    counts = np.zeros((BLOCK + 1, CHANGES, ROW), np.float32)
     near = delta_model.nearest(words_of(rows))
     for learn, count in halves(rows):
         prior = Prior.fit(layout, learn)
-        counts += delta_model.tally(rows[count], rows[near[count]], *prior.holding())
-    rates = np.repeat(prior_model.level_rates(), SEEN)
-    return urns(counts, np.concatenate([0.3 * rates, np.full_like(rates, 0.3)]))
+        counts += delta_model.tally(rows[count], rows[near[count]], prior.holding())
+    zeros = 0.3 * np.repeat(prior_model.level_rates(), SEEN)
+    ones, waking = np.full(CONTEXTS, 0.3), np.full(LEVELS, 0.1)
+    return urns(counts, np.concatenate([zeros, ones, zeros, waking]))
 
 
 def models_from_bytes(data: bytes, count: int) -> NDArray[np.uint16]:

@@ -22,7 +22,7 @@ from fedsim.codecs.entropy import Entropy
 from fedsim.errors import WireError
 from fedsim.kernels.blocks import words_of
 from fedsim.kernels.hashing import hash_rows, keys, ones_of_rows
-from fedsim.kernels.prior_model import CONTEXTS
+from fedsim.kernels.parts import CHANGES
 from fedsim.kernels.records import payload
 from fedsim.plugins import CodecOptions, Options, load
 from fedsim.ragged import Ragged
@@ -80,9 +80,9 @@ class Delta(Codec):
         if not data:
             return
         middle = 4 + int.from_bytes(data[:4], "little")
-        end = middle + 4 * CONTEXTS
+        end = middle + 2 * CHANGES
         self._base.load(data[4:middle])
-        urns = _prior.models_from_bytes(data[middle:end], 2 * CONTEXTS)
+        urns = _prior.models_from_bytes(data[middle:end], CHANGES)
         prior = self._shared_prior()
         if prior is None or data[end:]:
             prior = Prior.from_bytes(self.column.layout, data[end:])

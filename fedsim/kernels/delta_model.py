@@ -1,8 +1,9 @@
-"""Changes of masks against masks held: of each block first its zeros, then its ones.
+"""Changes of masks against masks held, part after part (`fedsim.kernels.parts`).
 
 The positions of a row are sorted as in `prior_model`. A zero becomes a one, or a one a zero,
 with a chance that goes by how often the cloud saw a one there, by how many ones the held
-row has against those expected, and by how many such changes the row has had so far.
+row has against those expected, and by how many such changes the row has had so far. Whether
+a row gets its first ones goes by how many are expected there.
 """
 
 from __future__ import annotations
@@ -12,64 +13,34 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fedsim.kernels.ans import (
+    LANES,
     LOW,
-    PATTERNS,
-    ROW,
-    TABLE,
-    TOTAL,
-    advance,
+    SO_FAR,
+    STATE,
+    USED,
     begin,
     emit,
-    find,
-    push,
-    refill,
+    finish,
+    new_lanes,
+    take,
 )
 from fedsim.kernels.bits import ones_of
-from fedsim.kernels.blocks import (
-    Blocks,
-    gather,
-    rank_among,
-    scatter,
-    spread_over,
-    words_of,
+from fedsim.kernels.blocks import flip, gather, words_of
+from fedsim.kernels.parts import (
+    CHANGES,
+    SECTIONS,
+    Model,
+    align,
+    hold,
+    list_blocks,
+    new_work,
+    row_at,
+    spread,
+    steps,
+    wake,
+    woken,
 )
-from fedsim.kernels.prior_model import CONTEXTS, LAST_COUNT, LAST_SEEN
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def row_ones(blocks, begin, end):  # type: ignore[no-untyped-def]
-    """Return the number of ones in some blocks, at most LAST_COUNT."""
-    ones = np.int64(0)
-    for block in range(begin, end):
-        ones += ones_of(np.uint64(blocks[np.uint64(block)]))
-    return np.uint64(min(ones, LAST_COUNT))
-
-
-@njit(cache=True, error_model="numpy")
-def parts(old, changed, first, sizes, level, choose, place, rank):  # type: ignore[no-untyped-def]
-    """Fill where the shares of every coded part lie and its rank; return how many there are."""
-    step = np.uint64(0)
-    for row in range(len(first) - 1):
-        ones = row_ones(old, first[row], first[row + 1])
-        risen, fallen = np.int64(0), np.int64(0)
-        for index in range(first[row], first[row + 1]):
-            block = np.uint64(index)
-            held, change = np.int64(old[block]), np.int64(changed[block])
-            busy, held_ones = np.int64(level[block, ones]), ones_of(np.uint64(held))
-            zeros = sizes[block] - held_ones
-            # Both parts are always written and an empty one is passed over: whether a block
-            # holds ones is hard to foresee, so that branches would cost more.
-            new = ones_of(np.uint64(change & ~held))
-            place[step] = (busy + min(risen, LAST_SEEN)) * TABLE + zeros * ROW + new
-            rank[step] = rank_among(change & ~held, ~held, choose)
-            risen += new
-            step += np.uint64(zeros > 0)
-            new = ones_of(np.uint64(change & held))
-            place[step] = (CONTEXTS + busy + min(fallen, LAST_SEEN)) * TABLE + held_ones * ROW + new
-            rank[step] = rank_among(change & held, held, choose)
-            fallen += new
-            step += np.uint64(held_ones > 0)
-    return np.int64(step)
+from fedsim.kernels.urns import BLOCK, PATTERNS, ROW
 
 
 @njit(cache=True, error_model="numpy")
@@ -87,92 +58,101 @@ def nearest(masks):  # type: ignore[no-untyped-def]
     return near
 
 
-def tally(
-    rows: NDArray[np.uint8], held: NDArray[np.uint8], cut: Blocks, level: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Count changes of sample masks, float32 (2 · CONTEXTS, TABLE)."""
-    counts = np.zeros(2 * CONTEXTS * TABLE, np.float32)
-    _tally(words_of(rows), words_of(held), *cut[:3], level, PATTERNS.choose, counts)
-    return counts.reshape(2 * CONTEXTS, TABLE)
+def tally(rows: NDArray[np.uint8], held: NDArray[np.uint8], model: Model) -> NDArray[np.float32]:
+    """Count changes of sample masks, float32 (BLOCK + 1, CHANGES, ROW)."""
+    counts = np.zeros((BLOCK + 1) * CHANGES * ROW, np.float32)
+    _tally(words_of(rows), words_of(held), model, PATTERNS.rank, counts)
+    return counts.reshape(BLOCK + 1, CHANGES, ROW)
 
 
 @njit(cache=True, error_model="numpy")
-def _tally(rows, held, first, sizes, slots, level, choose, counts):  # type: ignore[no-untyped-def]
-    old, changed = np.empty(len(sizes), np.uint16), np.empty(len(sizes), np.uint16)
-    room = 2 * len(sizes) + 1
-    place, rank = np.empty(room, np.uint32), np.empty(room, np.uint32)
+def _tally(rows, held, model, ranks, counts):  # type: ignore[no-untyped-def]
+    work = new_work(model)
+    place, rank = np.empty(work.mask.shape[1], np.uint32), np.empty(work.mask.shape[1], np.uint32)
     for edge in range(len(rows)):
-        gather(held[edge], slots, old)
-        gather(rows[edge] ^ held[edge], slots, changed)
-        for step in range(parts(old, changed, first, sizes, level, choose, place, rank)):
-            counts[place[step]] += 1
+        _steps(rows[edge], held[edge], 0, model, work, ranks, place, rank)
+        for section in range(SECTIONS):
+            for step in range(work.starts[section], work.ends[0, section]):
+                counts[place[step]] += 1
 
 
 @njit(cache=True, error_model="numpy")
-def encode(rows, held, checks, cut, level, shares, patterns, out, offsets):  # type: ignore[no-untyped-def]
+def _steps(row, held, lane, model, work, ranks, place, rank):  # type: ignore[no-untyped-def]
+    """Fill the steps of one mask."""
+    hold(held, lane, model, work)
+    gather(row ^ held, model.blocks.words, work.changed[lane, : work.held.shape[1]])
+    wake(lane, model, work)
+    list_blocks(lane, model, work)
+    for section in range(SECTIONS):
+        steps(lane, section, work, ranks, place, rank)
+
+
+@njit(cache=True, error_model="numpy")
+def encode(rows, held, checks, model, shares, patterns, out, offsets):  # type: ignore[no-untyped-def]
     """Encode masks (words) against those held into `out`, filling the offsets of their ends."""
-    first, bits, slots, choose = cut.first, cut.size, cut.place, patterns.choose
-    start, each = shares
-    room = 2 * len(bits) + 1
-    old, changed = np.empty(len(bits), np.uint16), np.empty(len(bits), np.uint16)
-    place, rank = np.empty(room, np.uint32), np.empty(room, np.uint32)
-    starts, sizes = np.empty(room, np.uint32), np.empty(room, np.uint32)
-    words = np.empty(room, np.uint32)
-    for edge in range(len(rows)):
-        gather(held[edge], slots, old)
-        gather(rows[edge] ^ held[edge], slots, changed)
-        count = parts(old, changed, first, bits, level, choose, place, rank)
-        for index in range(count):
-            step = np.uint64(index)
-            push(starts, sizes, step, place[step], rank[step], start, each)
-        offsets[edge + 1] = emit(starts, sizes, count, checks[edge], words, out, offsets[edge])
+    work = new_work(model)
+    lanes = new_lanes(work.mask.shape[1])
+    place, rank = np.zeros(work.mask.shape, np.uint32), np.zeros(work.mask.shape, np.uint32)
+    for edge in range(0, len(rows), LANES):
+        many = min(LANES, len(rows) - edge)
+        lanes.now[:] = 0
+        for lane in range(many):
+            row, old = rows[edge + lane], held[edge + lane]
+            _steps(row, old, lane, model, work, patterns.rank, place[lane], rank[lane])
+            lanes.now[lane, STATE] = np.uint64(LOW) + np.uint64(checks[edge + lane])
+        for behind in range(SECTIONS):
+            section = SECTIONS - 1 - behind
+            align(section, many, rank, work)
+            end = align(section, many, place, work)
+            emit(place, rank, work.starts[section], end, many, shares, lanes)
+        for lane in range(many):
+            offsets[edge + lane + 1] = finish(lane, lanes, out, offsets[edge + lane])
 
 
 @njit(cache=True, error_model="numpy")
-def decode(data, offsets, held, checks, cut, level, shares, patterns, select, rows):  # type: ignore[no-untyped-def]
+def decode(data, offsets, held, checks, model, shares, patterns, rows):  # type: ignore[no-untyped-def]
     """Fill masks (words); return the first damaged row, or -1."""
-    first, sizes, source, place = cut.first, cut.size, cut.source, cut.place
-    by_ones, ones_at = patterns.block, patterns.first
-    start, each = shares
-    old = np.empty(len(sizes), np.uint16)
-    for edge in range(len(rows)):
-        stop, mask = offsets[edge + 1], rows[edge]
-        mask[:] = held[edge]
-        state, at = begin(data, offsets[edge], stop)
-        gather(held[edge], place, old)
-        for row in range(len(first) - 1):
-            ones = row_ones(old, first[row], first[row + 1])
-            risen, fallen = np.int64(0), np.int64(0)
-            for index in range(first[row], first[row + 1]):
-                block = np.uint64(index)
-                now = np.int64(old[block])
-                busy, held_ones = np.int64(level[block, ones]), ones_of(np.uint64(now))
-                up, down = np.int64(0), np.int64(0)
-                if held_ones < sizes[block]:
-                    size = sizes[block] - held_ones
-                    model = (busy + min(risen, LAST_SEEN)) * TABLE + size * ROW
-                    slot = np.uint32(state & np.uint64(TOTAL - 1))
-                    up, new, begins, share = find(slot, size, model, start, each, ones_at, by_ones)
-                    state = advance(state, begins, share)
-                    if state < np.uint64(LOW) and at + 4 <= stop:
-                        state = refill(state, data, at)
-                        at += 4
-                    risen += new
-                if held_ones:
-                    model = (CONTEXTS + busy + min(fallen, LAST_SEEN)) * TABLE + held_ones * ROW
-                    slot = np.uint32(state & np.uint64(TOTAL - 1))
-                    down, new, begins, share = find(
-                        slot, held_ones, model, start, each, ones_at, by_ones
-                    )
-                    state = advance(state, begins, share)
-                    if state < np.uint64(LOW) and at + 4 <= stop:
-                        state = refill(state, data, at)
-                        at += 4
-                    fallen += new
-                if up or down:
-                    flips = spread_over(up, ~now & 0xFFFF, select)
-                    flips |= spread_over(down, now, select)
-                    scatter(flips & 0xFFFF, index, source, mask)
-        if state != np.uint64(LOW) + np.uint64(checks[edge]) or at != stop:
-            return edge
+    work = new_work(model)
+    lanes, length = new_lanes(work.mask.shape[1]), np.zeros(LANES, np.uint64)
+    pattern = np.zeros(work.mask.shape, np.uint16)
+    for edge in range(0, len(rows), LANES):
+        many = min(LANES, len(rows) - edge)
+        lanes.now[:] = 0
+        for lane in range(many):
+            ends = offsets[edge + lane], offsets[edge + lane + 1]
+            lanes.now[lane, STATE], length[lane] = begin(data, *ends, lanes.words[lane])
+            hold(held[edge + lane], lane, model, work)
+        _read(many, model, shares, patterns, work, lanes, pattern)
+        for lane in range(many):
+            rows[edge + lane] = held[edge + lane]
+            found = work.changed[lane, : work.held.shape[1]]
+            flip(found, model.blocks.words, rows[edge + lane])
+            end = np.uint64(LOW) + np.uint64(checks[edge + lane])
+            if lanes.now[lane, STATE] != end or lanes.now[lane, USED] != length[lane]:
+                return edge + lane
     return -1
+
+
+@njit(cache=True, error_model="numpy")
+def _read(many, model, shares, patterns, work, lanes, pattern):  # type: ignore[no-untyped-def]
+    """Decode what changes of `many` masks: first which rows get their first ones."""
+    work.changed[:] = 0
+    for section in range(SECTIONS):
+        end = align(section, many, work.row, work)
+        _read_section(section, end, many, shares, patterns, work, lanes, pattern)
+        for lane in range(many):
+            spread(lane, section, pattern[lane], work)
+            if section == 0:
+                woken(lane, model, work)
+                list_blocks(lane, model, work)
+
+
+@njit(cache=True, error_model="numpy")
+def _read_section(section, end, many, shares, patterns, work, lanes, pattern):  # type: ignore[no-untyped-def]
+    for index in range(work.starts[section], end):
+        part = np.uint64(index)
+        for which in range(many):
+            lane = np.uint64(which)
+            row, seen = row_at(work.row[lane, part], lanes.now[lane, SO_FAR])
+            pattern[lane, part], ones = take(row, lane, shares, patterns, lanes)
+            lanes.now[lane, SO_FAR] = seen + ones

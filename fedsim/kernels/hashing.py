@@ -1,6 +1,6 @@
 """Tells masks apart: 32 bits of a mask, equal for two of them with chance 2^-32.
 
-Thorup: High speed hashing for integers and strings. 2015, section 3.2 (pair-multiply-shift).
+Thorup: High speed hashing for integers and strings. 2015 (pair-multiply-shift).
 https://arxiv.org/abs/1504.06804
 """
 

@@ -7,26 +7,25 @@ scale what is expected of the next block, and that level names the block's urn.
 
 from __future__ import annotations
 
-from math import isqrt
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from fedsim.kernels.ans import (
+    LANES,
     LOW,
-    ROW,
-    TABLE,
-    TOTAL,
-    advance,
+    SO_FAR,
+    STATE,
+    USED,
     begin,
     emit,
-    find,
-    push,
-    refill,
+    finish,
+    new_lanes,
+    take,
 )
 from fedsim.kernels.bits import ones_of
-from fedsim.kernels.blocks import Blocks, gather, scatter, words_of
+from fedsim.kernels.blocks import Blocks, bits_at, flip, gather, words_of
+from fedsim.kernels.urns import BLOCK, PATTERNS, ROW
 
 UNIT = 1 << 20
 """What stands for 1 in expected numbers of ones."""
@@ -36,24 +35,11 @@ SEEN = 4
 CONTEXTS = LEVELS * SEEN
 MOST = 64
 """Numbers of ones in a row are told apart below this."""
-LAST_SEEN, LAST_COUNT = np.int64(SEEN - 1), np.int64(MOST - 1)
-
-_STEPS = np.array([isqrt(1 << (40 + step)) for step in range(-26, 5)])
-"""Bounds between levels, half an octave apart, in UNIT."""
-
-
-def levels(
-    expected: NDArray[np.int64], reference: NDArray[np.int64], size: NDArray[np.int64]
-) -> NDArray[np.uint8]:
-    """Return SEEN · the level of every block for each number of ones, (blocks, MOST).
-
-    `expected` ones of a block are scaled by the ones counted against those expected in
-    `reference`, all in UNIT; half a one is added to both.
-    """
-    counted = np.arange(MOST) * UNIT + UNIT // 2
-    whole = (reference + UNIT // 2) * size
-    rate = counted[None] * expected[:, None] // whole[:, None]
-    return (SEEN * np.searchsorted(_STEPS, rate, side="right")).astype(np.uint8)
+OCTAVE = 16
+"""What stands for 1 in logarithms."""
+HALF_OCTAVE = OCTAVE // 2
+LOWEST = 27 * HALF_OCTAVE
+"""Level 1 starts 13 octaves below certainty, and each takes half an octave."""
 
 
 def level_rates() -> NDArray[np.float64]:
@@ -62,81 +48,134 @@ def level_rates() -> NDArray[np.float64]:
     return np.minimum(middle, 0.5)
 
 
+def logarithms(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return OCTAVE · log2 of whole numbers, rounded down the same everywhere; 0 for 0."""
+    return np.array([(max(number, 1) ** OCTAVE).bit_length() - 1 for number in numbers.tolist()])
+
+
+def log_counts(most: int) -> NDArray[np.int64]:
+    """Return what 0, 1, … `most` ones counted add to `log_rates`."""
+    return logarithms(2 * np.arange(most + 1) + 1)
+
+
+def log_rates(
+    expected: NDArray[np.int64], reference: NDArray[np.int64], size: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return logarithms of the rates of blocks, which half octaves make levels.
+
+    `expected` ones of a block are scaled by the ones counted against those expected in
+    `reference`, both in UNIT; half a one is added to both.
+    """
+    return LOWEST + logarithms(expected) - logarithms((2 * reference + UNIT) * size)
+
+
+def levels(logarithm: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the levels of logarithms of rates, 0..LEVELS - 1."""
+    level: NDArray[np.int64] = np.clip(logarithm // HALF_OCTAVE, 0, LEVELS - 1)
+    return level
+
+
+def contexts(blocks: Blocks, expected: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the context of every block for each number of ones before it, (blocks, MOST).
+
+    `expected` ones of blocks are in UNIT; a row's first block has contexts of its own.
+    """
+    before = np.cumsum(expected) - expected
+    start = np.repeat(before[blocks.first[:-1]], np.diff(blocks.first))
+    rate = log_rates(expected, before - start, blocks.size)
+    level = levels(rate[:, None] + log_counts(MOST - 1))
+    seen = np.broadcast_to(np.minimum(np.arange(MOST) + 1, SEEN - 1), level.shape).copy()
+    seen[blocks.first[:-1]] = 0
+    context: NDArray[np.uint8] = (SEEN * level + seen).astype(np.uint8)
+    return context
+
+
 @njit(cache=True, error_model="numpy")
-def contexts(blocks, first, level, out):  # type: ignore[no-untyped-def]
-    """Fill the context of every block of one mask."""
-    for row in range(len(first) - 1):
-        seen = np.int64(0)
-        for block in range(first[row], first[row + 1]):
-            busy = np.int64(level[np.uint64(block), np.uint64(min(seen, LAST_COUNT))])
-            new = 0 if block == first[row] else min(seen + 1, LAST_SEEN)
-            out[np.uint64(block)] = busy + new
-            seen += ones_of(np.uint64(blocks[np.uint64(block)]))
+def steps(words, cut, context, ranks, place, rank):  # type: ignore[no-untyped-def]
+    """Fill the place of the share and the rank of every block of one mask."""
+    for row in range(len(cut.first) - 1):
+        seen = np.uint64(0)
+        for index in range(cut.first[row], cut.first[row + 1]):
+            block = np.uint64(index)
+            size = np.uint64(cut.size[block])
+            word = bits_at(words, cut.at[block], size)
+            model = size * np.uint64(CONTEXTS) + np.uint64(context[block, seen])
+            ones = np.uint64(ones_of(word))
+            place[block] = model * np.uint64(ROW) + ones
+            rank[block] = ranks[word]
+            seen = min(seen + ones, np.uint64(MOST - 1))
 
 
-def tally(rows: NDArray[np.uint8], cut: Blocks, level: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Count blocks of sample masks, float32 (CONTEXTS, TABLE)."""
-    counts = np.zeros((CONTEXTS, TABLE), np.float32)
-    _tally(words_of(rows), *cut[:3], level, counts)
-    return counts
+def tally(rows: NDArray[np.uint8], cut: Blocks, context: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Count blocks of sample masks, float32 (BLOCK + 1, CONTEXTS, ROW)."""
+    counts = np.zeros((BLOCK + 1) * CONTEXTS * ROW, np.float32)
+    _tally(words_of(rows), cut, context, PATTERNS.rank, counts)
+    return counts.reshape(BLOCK + 1, CONTEXTS, ROW)
 
 
 @njit(cache=True, error_model="numpy")
-def _tally(rows, first, sizes, place, level, counts):  # type: ignore[no-untyped-def]
-    blocks, context = np.empty(len(sizes), np.uint16), np.empty(len(sizes), np.int64)
+def _tally(rows, cut, context, ranks, counts):  # type: ignore[no-untyped-def]
+    words = np.empty(len(cut.words.start), np.uint64)
+    place, rank = np.empty(len(cut.size), np.uint32), np.empty(len(cut.size), np.uint32)
     for edge in range(len(rows)):
-        gather(rows[edge], place, blocks)
-        contexts(blocks, first, level, context)
-        for block in range(len(sizes)):
-            counts[context[block], sizes[block] * ROW + ones_of(np.uint64(blocks[block]))] += 1
+        gather(rows[edge], cut.words, words)
+        steps(words, cut, context, ranks, place, rank)
+        for step in range(len(place)):
+            counts[place[step]] += 1
 
 
 @njit(cache=True, error_model="numpy")
-def encode(rows, checks, cut, level, shares, patterns, out, offsets):  # type: ignore[no-untyped-def]
+def encode(rows, checks, cut, context, shares, patterns, out, offsets):  # type: ignore[no-untyped-def]
     """Encode masks (words) into `out`, filling the offsets of their ends."""
     count = len(cut.size)
-    blocks, context = np.empty(count, np.uint16), np.empty(count, np.int64)
-    starts, sizes = np.empty(count, np.uint32), np.empty(count, np.uint32)
-    words = np.empty(count, np.uint32)
-    first, size, place, rank = cut.first, cut.size, cut.place, patterns.rank
-    start, each = shares
-    for edge in range(len(rows)):
-        gather(rows[edge], place, blocks)
-        contexts(blocks, first, level, context)
-        for index in range(count):
-            block = np.uint64(index)
-            word = blocks[block]
-            row = context[block] * TABLE + size[block] * ROW
-            which = row + ones_of(np.uint64(word))
-            push(starts, sizes, block, which, rank[np.uint64(word)], start, each)
-        offsets[edge + 1] = emit(starts, sizes, count, checks[edge], words, out, offsets[edge])
+    lanes, words = new_lanes(count), np.empty(len(cut.words.start), np.uint64)
+    place, rank = np.empty((LANES, count), np.uint32), np.empty((LANES, count), np.uint32)
+    for edge in range(0, len(rows), LANES):
+        many = min(LANES, len(rows) - edge)
+        lanes.now[:] = 0
+        for lane in range(many):
+            gather(rows[edge + lane], cut.words, words)
+            steps(words, cut, context, patterns.rank, place[lane], rank[lane])
+            lanes.now[lane, STATE] = np.uint64(LOW) + np.uint64(checks[edge + lane])
+        emit(place, rank, 0, count, many, shares, lanes)
+        for lane in range(many):
+            offsets[edge + lane + 1] = finish(lane, lanes, out, offsets[edge + lane])
 
 
 @njit(cache=True, error_model="numpy")
-def decode(data, offsets, checks, cut, level, shares, patterns, rows):  # type: ignore[no-untyped-def]
+def decode(data, offsets, checks, cut, context, shares, patterns, rows):  # type: ignore[no-untyped-def]
     """Fill zeroed masks (words); return the first damaged row, or -1."""
-    first, size, source = cut.first, cut.size, cut.source
-    by_ones, ones_at = patterns.block, patterns.first
-    start, each = shares
-    for edge in range(len(rows)):
-        stop = offsets[edge + 1]
-        state, at = begin(data, offsets[edge], stop)
-        mask = rows[edge]
-        for row in range(len(first) - 1):
-            seen, new = np.int64(0), np.int64(0)
-            for block in range(first[row], first[row + 1]):
-                busy = np.int64(level[np.uint64(block), np.uint64(min(seen, LAST_COUNT))])
-                bits = size[np.uint64(block)]
-                model = (busy + new) * TABLE + bits * ROW
-                slot = np.uint32(state & np.uint64(TOTAL - 1))
-                word, ones, begins, share = find(slot, bits, model, start, each, ones_at, by_ones)
-                state = advance(state, begins, share)
-                if state < np.uint64(LOW) and at + 4 <= stop:
-                    state = refill(state, data, at)
-                    at += 4
-                scatter(word, block, source, mask)
-                seen += ones
-                new = min(seen + 1, LAST_SEEN)
-        if state != np.uint64(LOW) + np.uint64(checks[edge]) or at != stop:
-            return edge
+    lanes, length = new_lanes(len(cut.size)), np.empty(LANES, np.uint64)
+    found = np.empty((LANES, len(cut.words.start)), np.uint64)
+    for edge in range(0, len(rows), LANES):
+        many = min(LANES, len(rows) - edge)
+        lanes.now[:] = 0
+        for lane in range(many):
+            ends = offsets[edge + lane], offsets[edge + lane + 1]
+            lanes.now[lane, STATE], length[lane] = begin(data, *ends, lanes.words[lane])
+        _read(cut, context, shares, patterns, many, lanes, found)
+        for lane in range(many):
+            flip(found[lane], cut.words, rows[edge + lane])
+            end = np.uint64(LOW) + np.uint64(checks[edge + lane])
+            if lanes.now[lane, STATE] != end or lanes.now[lane, USED] != length[lane]:
+                return edge + lane
     return -1
+
+
+@njit(cache=True, error_model="numpy")
+def _read(cut, context, shares, patterns, many, lanes, found):  # type: ignore[no-untyped-def]
+    """Decode the words of rows of `many` masks."""
+    found[:] = 0
+    for row in range(len(cut.first) - 1):
+        lanes.now[:, SO_FAR] = 0
+        for index in range(cut.first[row], cut.first[row + 1]):
+            block = np.uint64(index)
+            models = np.uint64(cut.size[block]) * np.uint64(CONTEXTS)
+            word, bit = np.uint64(cut.at[block] >> 6), np.uint64(cut.at[block] & 63)
+            for which in range(many):
+                lane = np.uint64(which)
+                seen = lanes.now[lane, SO_FAR]
+                model = models + np.uint64(context[block, seen])
+                bits, ones = take(model, lane, shares, patterns, lanes)
+                found[lane, word] |= bits << bit
+                lanes.now[lane, SO_FAR] = min(seen + ones, np.uint64(MOST - 1))

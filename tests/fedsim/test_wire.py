@@ -47,7 +47,7 @@ def test_crc_is_that_of_zlib(rows: list[bytes]) -> None:
 def test_a_record_is_header_and_payload_to_the_byte() -> None:
     record = wire.seal(ONE, ROWS).row(1)
     assert len(record) == 12 + 4
-    assert record[0] == 1
+    assert record[0] == 2
     assert record[2:4] == (16).to_bytes(2, "little")
     assert record[4:8] == zlib.crc32(b"", TINY.fingerprint).to_bytes(4, "little")
     assert record[8:12] == zlib.crc32(record[:8] + record[12:]).to_bytes(4, "little")
@@ -103,7 +103,7 @@ def test_another_version_is_told() -> None:
     records = wire.seal(ONE, ROWS)
     data = damaged(records, resealed(records.row(1), 0, 9))
     with pytest.raises(
-        WireError, match=r"edge 17 is of another version \(9, here 1\); use the same"
+        WireError, match=r"edge 17 is of another version \(9, here 2\); use the same"
     ):
         wire.open_records(ONE, data, edges=EDGES)
 

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fedsim import wire
+from fedsim.codecs._prior import BUCKETS, Prior
 from fedsim.codecs.base import Column, RowError
 from fedsim.codecs.delta import Delta, DeltaConfig
 from fedsim.codecs.entropy import Entropy, EntropyConfig
 from fedsim.errors import ConfigError, WireError
+from fedsim.kernels.parts import CHANGES
+from fedsim.kernels.prior_model import UNIT
+from fedsim.kernels.urns import MODELS
 from fedsim.layout import Layout
 from fedsim.ragged import Ragged
 from tests.diets import CASER, SASREC, consecutive_diets
 
+GOLDEN = [3324374461, 224007895]
 SAMPLE = np.concatenate(consecutive_diets(100, seed=9))
 HELD, DIETS = consecutive_diets(40, seed=1)
 
@@ -122,3 +128,23 @@ def test_random_bytes_are_never_taken(fit: bool) -> None:
         for _ in range(20):
             with pytest.raises(RowError, match="row 0: "):
                 codec.decode(Ragged.of([rng.bytes(size)]), held[:1])
+
+
+def test_bytes_are_the_same_everywhere() -> None:
+    """Checksums worked out once; a change of any of them is a new version of the wire."""
+    likely = np.arange(CASER.size) % 11 == 0
+    draws = np.random.default_rng(7).integers(0, 1000, (25, CASER.size))
+    draws[:, ::3] = draws[0, ::3]
+    rows = np.packbits(draws < np.where(likely, 500, 20), axis=1, bitorder="little")
+    codec = make(CASER, base="bitmask")
+    found = [codec.encode(rows[1:], rows[:-1]).buffer]
+    rates = np.full(BUCKETS, 100, np.uint32)
+    rates[:2] = UNIT // 50, UNIT // 2
+    urns = (np.arange(CHANGES) * 10 % MODELS).astype("<u2")
+    prior = Prior(CASER, likely.astype(np.uint8), rates)
+    codec.load(bytes(4) + urns.tobytes() + prior.to_bytes())
+    found.append(codec.encode(rows[1:], rows[:-1]).buffer)
+    np.testing.assert_array_equal(
+        codec.decode(codec.encode(rows[1:], rows[:-1]), rows[:-1]), rows[1:]
+    )
+    assert [zlib.crc32(part.tobytes()) for part in found] == GOLDEN

@@ -14,15 +14,15 @@ from fedsim.codecs._prior import BUCKETS, Prior
 from fedsim.codecs.base import Column, RowError
 from fedsim.codecs.entropy import Entropy, EntropyConfig
 from fedsim.errors import WireError
-from fedsim.kernels.ans import MODELS, shares
 from fedsim.kernels.prior_model import CONTEXTS, UNIT
+from fedsim.kernels.urns import MODELS, shares
 from fedsim.layout import Layout
 from fedsim.ragged import Ragged
 from tests.diets import CASER, SASREC, consecutive_diets
 
 SAMPLE, _ = consecutive_diets(300, seed=9)
 DIETS, _ = consecutive_diets(60, seed=1)
-GOLDEN = [2654308545, 47540861, 811444454, 1936696928]
+GOLDEN = [2654308545, 1674283804, 2198301767, 2275606780]
 
 
 def make(layout: Layout = SASREC, **options: Any) -> Entropy:
