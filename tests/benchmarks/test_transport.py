@@ -72,8 +72,7 @@ def flower_rate() -> float:
     def main(grid: Grid, context: Context) -> None:
         while len(list(grid.get_node_ids())) < PEER_NODES:
             time.sleep(0.1)
-        first = next(iter(grid.get_node_ids()))
-        list(grid.send_and_receive([Message(RecordDict(), first, "query")]))  # workers are up
+        list(grid.send_and_receive([next(sent(grid))]))  # workers are up
         start = time.perf_counter()
         assert one_round(grid) == PEER_NODES
         rates.append(PEER_NODES / (time.perf_counter() - start))
