@@ -15,13 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fedsim import plugins, rng, split
-from fedsim.data.base import Channel, Dataset, GenerativeDataset, Streams
+from fedsim.data.base import SHORTEST, Channel, Dataset, GenerativeDataset, Streams
 from fedsim.devices import DEVICES
 from fedsim.divergence import interest_drift
 from fedsim.drift.base import Drift
 from fedsim.errors import ConfigError
 from fedsim.scenario import ScenarioConfig
-from fedsim.slices import ChannelStreams, cut_by_count, cut_by_time, take_tails
+from fedsim.slices import ChannelStreams, cut_by_count, cut_by_time, drop_last, take_tails
 
 __all__ = ["Cell", "ChannelStreams", "Population"]
 
@@ -86,7 +86,7 @@ class Population:
         self.scenario = scenario
         data: Any = plugins.load("datasets", scenario.data.name)
         self.dataset: Dataset = data(scenario.data, scenario)
-        self.dataset.check()
+        self.dataset.check(SHORTEST + scenario.stream.hold_out)
         self.channels = self.dataset.channels
         self.num_edges = self.dataset.num_edges
         if scenario.population.edges is not None:
@@ -170,7 +170,7 @@ class Population:
     def _cut(self, channel: int, edges: NDArray[np.int64]) -> ChannelStreams:
         if isinstance(self.dataset, GenerativeDataset):
             return self._cut_generated(self.dataset, channel, edges)
-        streams = self.dataset.streams(channel, edges)
+        streams = drop_last(self.dataset.streams(channel, edges), self.scenario.stream.hold_out)
         if self.scenario.stream.max_items is not None:
             streams = take_tails(streams, self.scenario.stream.max_items)
         return ChannelStreams(streams.items, streams.offsets, self._cuts(streams))
@@ -179,13 +179,14 @@ class Population:
         self, dataset: GenerativeDataset, channel: int, edges: NDArray[np.int64]
     ) -> ChannelStreams:
         outline = dataset.outline(channel, edges)
-        cuts = self._cuts(outline)
+        known = drop_last(outline, self.scenario.stream.hold_out)
+        cuts = self._cuts(known)
         ends = np.concatenate([cuts, outline.lengths[:, None]], axis=1)
         counts = np.diff(ends, axis=1, prepend=0)
         weights = self.drift.weights(edges)
         weights = np.concatenate([weights, weights[:, -1:]], axis=1)
         moved = np.repeat(weights.reshape(-1), counts.reshape(-1))
-        streams = dataset.streams(channel, edges, moved)
+        streams = drop_last(dataset.streams(channel, edges, moved), self.scenario.stream.hold_out)
         return ChannelStreams(streams.items, streams.offsets, cuts)
 
     def _cuts(self, streams: Streams) -> NDArray[np.int64]:

@@ -18,8 +18,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -88,6 +90,15 @@ class StreamConfig(Section):
     """With slices by count: at most this many items a round; evenly spread when unset."""
     max_items: Annotated[int, Field(ge=3)] | None = None
     """Keep only each stream's last so many items."""
+    hold_out: Annotated[int, Field(ge=0)] = 0
+    """Leave out each stream's newest so many items, as if they had not happened yet; what is
+    tuned this way cannot see the test."""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no `hold_out` of 0, so that runs from before it keep their names."""
+        table: dict[str, Any] = write(self)
+        return table if self.hold_out else {k: v for k, v in table.items() if k != "hold_out"}
 
 
 class ChannelConfig(Section):

@@ -130,6 +130,11 @@ def take_tails(streams: Streams, longest: int) -> Streams:
     return take(streams, streams.offsets[1:] - lengths, lengths)
 
 
+def drop_last(streams: Streams, count: int) -> Streams:
+    """Return the streams without the last `count` interactions of each; shorter ones are empty."""
+    return take_heads(streams, np.maximum(streams.lengths - count, 0)) if count else streams
+
+
 def take(streams: Streams, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Streams:
     """Return `lengths` interactions from each of the places `starts` on, as streams."""
     index = spans(starts, lengths)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedsim.data.base import SHORTEST, Channel, Dataset, DatasetConfig, Streams
+from fedsim.data.base import SHORTEST, Channel, Dataset, DatasetConfig, Streams, held_out
 from fedsim.data.interests import clustered, normalised
 from fedsim.errors import ConfigError, DataError, nearest
 from fedsim.scenario import ChannelConfig, Count, ScenarioConfig
@@ -130,15 +130,15 @@ class RecordedDataset(Dataset):
             state.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
         return state.hexdigest()
 
-    def check(self) -> None:
+    def check(self, least: int = SHORTEST) -> None:
         """Refuse users with too few interactions."""
         lengths = np.bincount(self.log.users)
-        short = int(np.argmax(lengths < SHORTEST))
-        if lengths[short] < SHORTEST:
+        short = int(np.argmax(lengths < least))
+        if lengths[short] < least:
             raise DataError(
                 f"user '{self.log.user_names[short]}' of {self.config.path} has {lengths[short]} "
-                f"interactions; an edge needs at least {SHORTEST}; set "
-                f"data.min_interactions = {SHORTEST} to drop such users"
+                f"interactions; an edge needs at least {least}{held_out(least)}; set "
+                f"data.min_interactions = {least} to drop such users"
             )
 
     def _select(self, channels: tuple[ChannelConfig, ...]) -> None:

@@ -92,13 +92,15 @@ class Dataset(Plugin):
             The data has no times.
         """
 
-    def check(self) -> None:
-        """Refuse data with an edge that has fewer than SHORTEST interactions in all.
+    def check(self, least: int = SHORTEST) -> None:
+        """Refuse data with an edge that has fewer than `least` interactions in all.
+
+        That is SHORTEST, and what the scenario holds out (`stream.hold_out`).
 
         Raises
         ------
         DataError
-            Names the user, the count and what to set; generated data is always all right.
+            Names the user or the length, the count and what to set.
         """
 
     def fingerprint(self) -> str:
@@ -109,6 +111,16 @@ class Dataset(Plugin):
     def examples(cls, folder: Path) -> Iterable[Options]:
         """Yield options to test this data set with; files it needs are written to `folder`."""
         yield cls.Config()
+
+
+def held_out(least: int) -> str:
+    """Return what an error adds where more than SHORTEST interactions are needed.
+
+    >>> held_out(SHORTEST), held_out(SHORTEST + 1)
+    ('', ' with stream.hold_out = 1')
+    """
+    more = least - SHORTEST
+    return f" with stream.hold_out = {more}" if more else ""
 
 
 class GenerativeDataset(Dataset):

@@ -21,7 +21,15 @@ from pydantic import Field, model_validator
 
 from fedsim import rng
 from fedsim.data import _topics
-from fedsim.data.base import SHORTEST, Channel, DatasetConfig, GenerativeDataset, Streams
+from fedsim.data.base import (
+    SHORTEST,
+    Channel,
+    DatasetConfig,
+    GenerativeDataset,
+    Streams,
+    held_out,
+)
+from fedsim.errors import DataError
 from fedsim.scenario import Count, Fraction, ScenarioConfig
 
 _DAY = 86_400
@@ -112,6 +120,15 @@ class Synthetic(GenerativeDataset):
         """Cut the span at the history's share of it, the rest into equal parts."""
         shares = history + (1 - history) * np.arange(rounds + 1) / rounds
         return (shares * self.config.days * _DAY).astype(np.int64)
+
+    def check(self, least: int = SHORTEST) -> None:
+        """Refuse settings that make streams too short."""
+        shortest = min(self.config.shortest, self._longest)
+        if shortest < least:
+            raise DataError(
+                f"streams have {shortest} interactions or more; an edge needs at least "
+                f"{least}{held_out(least)}; raise data.shortest and stream.max_items to {least}"
+            )
 
     def outline(self, channel: int, edges: NDArray[np.int64]) -> Streams:
         """Return lengths, and times where rounds are slices of time.

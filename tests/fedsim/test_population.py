@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedsim.data.base import Streams
 from fedsim.devices import DEVICES
-from fedsim.errors import ConfigError
+from fedsim.errors import ConfigError, DataError
 from fedsim.population import Cell, Population
 from fedsim.scenario import ScenarioConfig
 from tests.worlds import real_data, world
@@ -208,6 +208,80 @@ def test_leave_one_out() -> None:
     edge_index, position = part.targets(1)
     assert edge_index.tolist() == list(range(16))
     assert np.array_equal(part.offsets[1:] - 1, part.offsets[edge_index] + position)
+
+
+LEAVE_ONE_OUT = {"history": "leave_one_out"}
+
+
+def targets(scenario: ScenarioConfig) -> list[int]:
+    """The items of round 1, edge by edge."""
+    part = Population(scenario).gather(np.arange(40)).channels[0]
+    found: list[int] = part.at(*part.targets(1)).tolist()
+    return found
+
+
+def with_hold_out(scenario: ScenarioConfig, count: int) -> ScenarioConfig:
+    stream = scenario.stream.model_copy(update={"hold_out": count})
+    return scenario.model_copy(update={"stream": stream})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_held_out_is_not_there_at_all(scenario: ScenarioConfig, count: int) -> None:
+    still = scenario.model_copy(update={"drift": world().drift})
+    whole = Population(still).gather(np.arange(40))
+    held = Population(with_hold_out(still, count)).gather(np.arange(40))
+    for channel, part in enumerate(held.channels):
+        assert (part.cuts[:, -1] == np.diff(part.offsets)).all()
+        for row in range(40):
+            assert stream(held, row, channel) == stream(whole, row, channel)[:-count]
+
+
+def test_a_drift_moves_only_what_is_not_held_out() -> None:
+    scenario = world(drift=SUDDEN, rounds=4)
+    whole, held = (Population(with_hold_out(scenario, count)).cell(0) for count in (0, 2))
+    kept = np.diff(held.channels[0].offsets)
+    assert np.array_equal(kept, np.diff(whole.channels[0].offsets) - 2)
+    assert np.array_equal(held.channels[0].cuts[:, -1], kept)
+    assert np.array_equal(held.drift_true(3), whole.drift_true(3))
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_target_is_the_item_before_those_held_out(recorded: bool, tmp_path: Path) -> None:
+    data: dict[str, object] = {"name": "synthetic", "items": 60, "topics": 5, "length": 20}
+    if recorded:
+        rows = [(u, (u * 5 + s * s) % 17) for u in range(40) for s in range(4 + u % 9)]
+        (tmp_path / "s.txt").write_text("".join(f"{u} {i}\n" for u, i in rows))
+        data = {"name": "sequence", "path": tmp_path / "s.txt", "k_core": 0, "clusters": 3}
+    whole = Population(world(data=data, stream=LEAVE_ONE_OUT, rounds=1))
+    held = world(data=data, stream=LEAVE_ONE_OUT | {"hold_out": 1}, rounds=1)
+    streams = whole.dataset.streams(0, np.arange(40))
+    rows_of = [part.tolist() for part in np.split(streams.items, streams.offsets[1:-1])]
+    assert targets(held) == [row[-2] for row in rows_of]
+    assert targets(whole.scenario) == [row[-1] for row in rows_of]
+    history = Population(held).history()[0]
+    parts = np.split(history.items, history.offsets[1:-1])
+    assert [part.tolist() for part in parts] == [row[:-2] for row in rows_of]
+
+
+def test_what_is_held_out_goes_before_max_items_keeps_the_last(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text("".join(f"{u} {i}\n" for u in range(4) for i in range(1, 10)))
+    data = {"name": "sequence", "path": tmp_path / "s.txt", "k_core": 0, "clusters": 2}
+    cell = Population(world(data=data, stream={"max_items": 4, "hold_out": 2})).cell(0)
+    assert stream(cell, 0) == [4, 5, 6, 7]
+
+
+def test_an_edge_needs_as_many_items_more_as_are_held_out(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text("".join(f"{u} {i}\n" for u in range(4) for i in range(1, 4)))
+    data = {"name": "sequence", "path": tmp_path / "s.txt", "k_core": 0, "clusters": 2}
+    Population(world(data=data))
+    message = (
+        r"has 3 interactions; an edge needs at least 4 with stream\.hold_out = 1; set "
+        r"data\.min_interactions = 4 to drop"
+    )
+    with pytest.raises(DataError, match=message):
+        Population(world(data=data, stream={"hold_out": 1}))
+    with pytest.raises(DataError, match=r"at least 13 with stream\.hold_out = 10; raise"):
+        Population(world(stream={"hold_out": 10}))
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,18 @@ def test_a_scenario_is_the_same_however_it_is_computed() -> None:
     assert build(SYNTHETIC, {"seed": 1}).identity() != plain.identity()
 
 
+def test_runs_from_before_there_was_hold_out_keep_their_names() -> None:
+    """The dump, which names a run and its cache entries, has the key only where it is set."""
+    plain = build(SYNTHETIC)
+    assert "hold_out" not in plain.model_dump(mode="json")["stream"]
+    assert build(SYNTHETIC, {"stream.hold_out": 0}).identity() == plain.identity()
+    held = build(SYNTHETIC, {"stream.hold_out": 2})
+    assert held.identity() != plain.identity()
+    assert ScenarioConfig.model_validate(held.model_dump(mode="json")) == held
+    with pytest.raises(ConfigError, match=r"'stream\.hold_out' = -1"):
+        build(SYNTHETIC, {"stream.hold_out": -1})
+
+
 def test_a_digest_depends_on_no_order() -> None:
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
