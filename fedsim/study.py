@@ -97,12 +97,13 @@ def run_variants(
 ) -> list[Run]:
     """Run every variant with every seed in a study's folder; return the runs in order.
 
+    Seeds count up from the scenario's own, or from that which a variant sets.
     The folder says which runs are this study's, for reports of it.
     """
     if seeds < 1:
         raise ConfigError(f"seeds = {seeds}: give at least 1")
     todo = [
-        _job(scenario, variant, scenario.seed + number, folder.resolve())
+        _job(scenario, variant, number, folder.resolve())
         for variant in variants
         for number in range(seeds)
     ]
@@ -120,9 +121,11 @@ def run_variants(
     return [done[job.path] for job in todo]
 
 
-def _job(scenario: ScenarioConfig, variant: Variant, seed: int, folder: Path) -> Job:
-    changes = {"seed": seed, **variant.changes}
-    config = build(scenario.model_dump(mode="json", exclude_none=True), changes, variant.label)
+def _job(scenario: ScenarioConfig, variant: Variant, number: int, folder: Path) -> Job:
+    table = scenario.model_dump(mode="json", exclude_none=True)
+    config = build(table, variant.changes, variant.label)
+    seed = config.seed + number
+    config = config.model_copy(update={"seed": seed})
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", variant.label).strip("-")
     path = folder / f"{name}-s{seed}-{config.identity()[:8]}"
     return Job(variant.label, seed, config, path)

@@ -14,7 +14,7 @@ from fedsim.folders import runs_in
 from fedsim.paper_spec import lines_of, load_paper, paper_specs
 from fedsim.papers import paper
 from fedsim.scenario import build, load_scenario
-from fedsim.study import compare
+from fedsim.study import Variant, compare, run_variants
 from tests.studies import ledger_bytes, tiny
 
 
@@ -72,6 +72,14 @@ def test_a_study_with_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
 def test_a_strategy_is_compared_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"named once each, got \['diet', 'diet'\]"):
         compare(tiny(), ["diet", "diet"], out=tmp_path)
+
+
+def test_seeds_count_up_from_the_one_a_variant_sets(tmp_path: Path) -> None:
+    variants = [Variant("plain"), Variant("own", {"seed": 7})]
+    runs = run_variants(tiny(), variants, seeds=2, folder=tmp_path, jobs=1)
+    assert [run.scenario.seed for run in runs] == [0, 1, 7, 8]
+    assert [run.path.name.rpartition("-")[0] for run in runs[2:]] == ["own-s7", "own-s8"]
+    assert not runs[2].ledger.equals(runs[3].ledger)
 
 
 @pytest.mark.parametrize("name", list(paper_specs()))
