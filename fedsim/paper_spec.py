@@ -1,8 +1,8 @@
 """A paper's table as a TOML file: its lines, the data sets and backbones they stand under.
 
 A line is a row under one data set and one backbone, and at one value of what is swept. It
-changes the scenario by what the table sets, then the data set, the backbone, the row, and
-the row's own ``on.DATA.BACKBONE``; later ones win.
+changes the scenario by what the table sets, then the data set, the backbone, the row, what
+tuning chose for it, and the row's own ``on.DATA.BACKBONE``; later ones win.
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from fedsim.errors import ConfigError, nearest
 from fedsim.explain import explain
-from fedsim.scenario import Section
+from fedsim.scenario import Count, Section
+
+Trial = dict[str, Any]
+"""What a trial changes in the scenario, by dotted name; nothing leaves a row as it is."""
+TUNED = ".tuned.toml"
+"""How the file beside a table ends that holds what tuning chose."""
+TUNABLE = ("model.", "strategy.", "train.")
+"""Sections with hyperparameters: the others are the protocol, the same for all rows."""
+
+
+T = TypeVar("T", bound=Section)
 
 
 class Cell(Section):
@@ -47,6 +57,10 @@ class PaperRow(Cell):
     """The only backbones it has, if it has not all."""
     swept: bool = True
     """Whether it is run at every value of the sweep, or once."""
+    tune: bool = True
+    """Whether it has anything to tune."""
+    trials: tuple[Trial, ...] = ()
+    """Instead of the table's, and as many."""
     on: dict[str, dict[str, Cell]] = Field(default_factory=dict)
     """By data set and backbone: what is different there."""
 
@@ -72,6 +86,19 @@ class Sweep(Section):
     """What the number is, with its unit."""
 
 
+class Tuning(Section):
+    """How hyperparameters are chosen: every row tries as much, on validation only."""
+
+    note: str = ""
+    """What is said of hyperparameters below the table, tuned or not."""
+    trials: tuple[Trial, ...] = ()
+    """The same for all rows."""
+    seeds: Count = 1
+    """Runs of each trial."""
+    hold_out: Count = 1
+    """Newest items of each stream that no trial sees, the test among them."""
+
+
 class PaperSpec(Section):
     """A table or figure of a paper."""
 
@@ -87,8 +114,7 @@ class PaperSpec(Section):
     views: tuple[Literal["curves", "rows", "case"], ...] = ()
     """What else is looked at: validation by epoch; rows of masks that keep an element; a user
     served with an answer of its own and with another's (of the first pair of rows)."""
-    tuning: str = ""
-    """How every line's hyperparameters were chosen, and with what budget."""
+    tuning: Tuning = Tuning()
     set: dict[str, Any] = Field(default_factory=dict)
     data: dict[str, Place] = Field(default_factory=dict)
     backbones: dict[str, Place] = Field(default_factory=dict)
@@ -96,6 +122,10 @@ class PaperSpec(Section):
     rows: tuple[PaperRow, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     """Labels of rows whose difference, first minus second, is tested edge by edge."""
+
+    def trials(self, row: PaperRow) -> tuple[Trial, ...]:
+        """Return what is tried for a row."""
+        return (row.trials or self.tuning.trials) if row.tune else ()
 
     def changes(self, data: str = "", backbone: str = "") -> dict[str, object]:
         """Return what all rows change under a data set and a backbone."""
@@ -116,9 +146,24 @@ class Line:
     x: float | None
     label: str
     """Tells it from all other lines of the table."""
-    changes: Mapping[str, object]
+    plain: Mapping[str, object]
+    """What the table, the places and the row change."""
+    special: Mapping[str, object]
+    """What is changed after that, and after tuning: here alone, or by the sweep."""
     paper: Mapping[str, float]
     goal: Mapping[str, float]
+    tuned: Mapping[str, object] | None = None
+    """What tuning chose, if it did."""
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What it changes in the scenario, by dotted name."""
+        return {**self.plain, **(self.tuned or {}), **self.special}
+
+    @property
+    def spot(self) -> tuple[str, str, str, float | None]:
+        """Row, data set, backbone and swept number: tells it from all other lines too."""
+        return self.row.label, self.data, self.backbone, self.x
 
     @property
     def method(self) -> str:
@@ -157,7 +202,7 @@ def _lines(
     spec: PaperSpec, row: PaperRow, data: str, backbone: str, extra: Mapping[str, object]
 ) -> Iterator[Line]:
     cell = row.on.get(data, {}).get(backbone, Cell())
-    changes = spec.changes(data, backbone) | row.set | cell.set | dict(extra)
+    here = cell.set | dict(extra)
     shown = [name for name, known in ((data, spec.data), (backbone, spec.backbones)) if known]
     sweep = spec.sweep if row.swept else None
     for x in sweep.values if sweep else (None,):
@@ -167,7 +212,8 @@ def _lines(
             backbone=backbone,
             x=x,
             label=_joined(row.label, x, *shown),
-            changes=changes | ({sweep.key: x} if sweep else {}),
+            plain=spec.changes(data, backbone) | row.set,
+            special=here | ({sweep.key: x} if sweep else {}),
             paper=row.paper | cell.paper,
             goal=row.goal | cell.goal,
         )
@@ -181,7 +227,23 @@ def _joined(label: str, x: float | None, *places: str) -> str:
 def paper_specs() -> dict[str, Path]:
     """Return the tables that come with fedsim, by name."""
     folder = Path(str(importlib.import_module("scenarios").__file__)).parent / "papers"
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    files = sorted(folder.glob("*.toml"))
+    return {file.stem: file for file in files if not file.name.endswith(TUNED)}
+
+
+def paper_file(name: str) -> Path:
+    """Return the file of a table, by its name or its own.
+
+    Raises
+    ------
+    ConfigError
+        There is no such table.
+    """
+    specs = paper_specs()
+    file = Path(name) if name.endswith(".toml") else specs.get(name)
+    if file is None or not file.is_file():
+        raise ConfigError(f"no paper table '{name}'; {nearest(name, specs)}")
+    return file
 
 
 def load_paper(name: str) -> PaperSpec:
@@ -192,20 +254,29 @@ def load_paper(name: str) -> PaperSpec:
     ConfigError
         There is no such table, or its file is wrong.
     """
-    specs = paper_specs()
-    file = Path(name) if name.endswith(".toml") else specs.get(name)
-    if file is None or not file.is_file():
-        raise ConfigError(f"no paper table '{name}'; {nearest(name, specs)}")
+    file = paper_file(name)
+    spec = read_toml(file, PaperSpec)
+    _check_names(file, spec)
+    _check_trials(file, spec)
+    return spec
+
+
+def read_toml(file: Path, model: type[T]) -> T:
+    """Return what a TOML file says, as a model.
+
+    Raises
+    ------
+    ConfigError
+        It is no TOML, or a key, type or range is wrong.
+    """
     try:
         table = tomllib.loads(file.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     try:
-        spec = PaperSpec.model_validate(table)
+        return model.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(f"{file}: {explain(error, table, PaperSpec)}") from error
-    _check_names(file, spec)
-    return spec
+        raise ConfigError(f"{file}: {explain(error, table, model)}") from error
 
 
 def _check_names(file: Path, spec: PaperSpec) -> None:
@@ -224,3 +295,25 @@ def _check_names(file: Path, spec: PaperSpec) -> None:
                         f"{file}: row '{row.label}' names '{name}', which the table does not "
                         f"have; {nearest(name, known)}"
                     )
+
+
+def _check_trials(file: Path, spec: PaperSpec) -> None:
+    count = len(spec.tuning.trials)
+    for row in spec.rows:
+        if row.trials and len(row.trials) != count:
+            raise ConfigError(
+                f"{file}: row '{row.label}' has {len(row.trials)} trials and the table {count}; "
+                f"all rows are tuned with the same budget: give it {count}, or leave them out"
+            )
+        if row.trials and not row.tune:
+            raise ConfigError(
+                f"{file}: row '{row.label}' has trials, but tune = false; leave out one of them"
+            )
+    trials = [*spec.tuning.trials, *(trial for row in spec.rows for trial in row.trials)]
+    names = dict.fromkeys(name for trial in trials for name in trial)
+    wrong = [n for n in names if not n.startswith(TUNABLE) or n in ("model.name", "strategy.name")]
+    if wrong:
+        raise ConfigError(
+            f"{file}: trials set {', '.join(wrong)}; they may set options in train, model and "
+            "strategy only, as what is ranked and how is the same for all rows: set it for the row"
+        )

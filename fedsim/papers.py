@@ -11,9 +11,23 @@ from fedsim.data.base import Dataset
 from fedsim.data.stats import Statistics, statistics
 from fedsim.engine.run import Run
 from fedsim.errors import ConfigError, DataError, nearest
-from fedsim.paper_spec import Line, PaperSpec, lines_of, load_paper
+from fedsim.paper_spec import Line, PaperSpec, lines_of, load_paper, paper_file
 from fedsim.scenario import ScenarioConfig, build, load_scenario
 from fedsim.study import Tell, Variant, run_variants
+from fedsim.tuned import load_tuned, said
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A table, and its lines whose data is there."""
+
+    name: str
+    spec: PaperSpec
+    base: ScenarioConfig
+    lines: list[Line]
+    found: dict[str, Dataset]
+    missing: dict[str, str]
+    """Data sets that are not there, and how to get them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,8 @@ class PaperRuns:
     """Of a table of data sets: what each of them is."""
     missing: dict[str, str]
     """Data sets that are not there, and how to get them."""
+    tuned: str
+    """What is said of tuning: its budget, and which lines had none."""
 
 
 def paper(
@@ -44,6 +60,9 @@ def paper(
     tell: Tell | None = None,
 ) -> PaperRuns:
     """Run a paper's table, or go on with it, in ``OUT/paper/NAME``.
+
+    What was chosen in a file ``NAME.tuned.toml`` beside the table's (see `fedsim.tuning.tune`)
+    is set in its lines.
 
     Parameters
     ----------
@@ -68,7 +87,46 @@ def paper(
     FedsimError
         No data set is there, a name is unknown, or a run failed; finished runs are kept.
     """
-    spec, stem = load_paper(name), Path(name).stem
+    made = plan(name, data=data, backbones=backbones, methods=methods, tell=tell)
+    spec, tuned = made.spec, load_tuned(paper_file(name), made.spec)
+    lines = [tuned.applied(line) if tuned else line for line in made.lines]
+    count = spec.seeds if seeds is None else seeds
+    folder = Path(out) / "paper" / made.name
+    variants = [Variant(line.label, line.changes) for line in lines]
+    runs: list[Run] = []
+    if variants:
+        runs = run_variants(made.base, variants, seeds=count, folder=folder, jobs=jobs, tell=tell)
+    return PaperRuns(
+        name=made.name,
+        spec=spec,
+        folder=folder,
+        lines=lines,
+        runs={
+            line.label: runs[index * count : (index + 1) * count]
+            for index, line in enumerate(lines)
+        },
+        counted={name: statistics(dataset)[0] for name, dataset in made.found.items()},
+        missing=made.missing,
+        tuned=said(made.name, spec, lines, tuned),
+    )
+
+
+def plan(
+    name: str,
+    *,
+    data: str | Path | Sequence[str] | None = None,
+    backbones: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    tell: Tell | None = None,
+) -> Plan:
+    """Return a table's lines whose data is there; the parameters are those of `paper`.
+
+    Raises
+    ------
+    FedsimError
+        No data set is there, or a name is unknown.
+    """
+    spec = load_paper(name)
     base, chosen = load_scenario(spec.scenario), _data(spec, data)
     lines = lines_of(
         spec, chosen, list(backbones or spec.backbones or [""]), _labels(spec, methods)
@@ -81,24 +139,7 @@ def paper(
         for text in missing.values():
             tell(text)
     lines = [line for line in lines if line.data in found]
-    count = spec.seeds if seeds is None else seeds
-    folder = Path(out) / "paper" / stem
-    variants = [Variant(line.label, line.changes) for line in lines]
-    runs: list[Run] = []
-    if variants:
-        runs = run_variants(base, variants, seeds=count, folder=folder, jobs=jobs, tell=tell)
-    return PaperRuns(
-        name=stem,
-        spec=spec,
-        folder=folder,
-        lines=lines,
-        runs={
-            line.label: runs[index * count : (index + 1) * count]
-            for index, line in enumerate(lines)
-        },
-        counted={name: statistics(dataset)[0] for name, dataset in found.items()},
-        missing=missing,
-    )
+    return Plan(Path(name).stem, spec, base, lines, found, missing)
 
 
 def _data(

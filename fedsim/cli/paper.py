@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from fedsim.cli import _common as common
+from fedsim.cli._tuning import show_tuning
 
 if TYPE_CHECKING:
     from fedsim.paper_spec import Line
@@ -38,6 +39,10 @@ def paper(
     methods: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="Only the rows of these labels.")
     ] = None,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Choose hyperparameters by the table's trials instead."),
+    ] = False,
     jobs: common.JobsOption = None,
     out: common.OutOption = Path("runs"),
     quiet: common.QuietOption = False,
@@ -49,27 +54,33 @@ def paper(
     and taken as they are when the same command is given again. The table is also written as
     JSON, Markdown, LaTeX and a figure into the folder of its runs.
 
+    With --tune, every row tries the settings of the table's [tuning] on validation instead,
+    the test held out, and what is best is written to be put beside the table.
+
     Example:  `fedsim paper table3 --backbone sasrec --methods Base,DIET --seeds 1`
     """
+    if tune and seeds is not None:
+        raise typer.BadParameter("with --tune, [tuning] says how many", param_hint="--seeds")
+    chosen: dict[str, Any] = {
+        "data": data,
+        "backbones": common.names(backbone),
+        "methods": common.names(methods),
+        "out": out,
+        "jobs": jobs,
+    }
+    if tune:
+        show_tuning(name, chosen, quiet=quiet, as_json=as_json)
+        return
     from fedsim.papers import paper as run_table
 
     with common.display(quiet, study=True) as display:
-        done = run_table(
-            name,
-            data=data,
-            backbones=common.names(backbone),
-            methods=common.names(methods),
-            seeds=seeds,
-            out=out,
-            jobs=jobs,
-            tell=display.note,
-        )
+        done = run_table(name, seeds=seeds, tell=display.note, **chosen)
     parts, record = _counted(done) if done.spec.kind == "statistics" else _ranked(done)
-    head = {"title": done.spec.title, "tuning": done.spec.tuning}
+    head = {"title": done.spec.title, "tuning": _tuning(done)}
     record = {**head, **record, "missing": list(done.missing)}
     rules = common.analysis("paper").NOTE if done.lines else ""
     missing = f"Not there: {', '.join(done.missing)}." if done.missing else ""
-    notes = [note for note in (rules, done.spec.tuning, missing) if note]
+    notes = [note for note in (rules, done.spec.tuning.note, done.tuned, missing) if note]
     write = common.analysis("paper_files").write_paper
     files = write(done.folder, done.name, done.spec.title, parts, notes, record)
     if as_json:
@@ -84,6 +95,12 @@ def paper(
     typer.echo()
     common.out().print("\n".join(notes), style="dim", markup=False)
     typer.echo(f"written to {done.folder}: {', '.join(file.name for file in files)}")
+
+
+def _tuning(done: PaperRuns) -> Record:
+    """Return how hyperparameters were chosen, and which."""
+    chosen = {line.label: dict(line.tuned) for line in done.lines if line.tuned is not None}
+    return done.spec.tuning.model_dump(mode="json") | {"said": done.tuned, "chosen": chosen}
 
 
 def _counted(done: PaperRuns) -> tuple[list[Any], Record]:

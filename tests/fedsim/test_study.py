@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,9 @@ def test_every_table_that_comes_along_is_sound(name: str) -> None:
     rows = [row.label for row in spec.rows]
     lines = lines_of(spec, data, list(spec.backbones or [""]), rows)
     identities = [build(table, line.changes, line.label).identity() for line in lines]
+    trials = [(line, trial) for line in lines for trial in spec.trials(line.row)]
+    for line, trial in trials:
+        build(table, replace(line, tuned=trial).changes, f"{line.label}, {trial}")
     assert len(set(identities)) == len({line.label for line in lines}) == len(lines)
     assert {line.row.label for line in lines} == set(rows)
     assert spec.rows or any(place.paper for place in spec.data.values())
