@@ -140,20 +140,20 @@ class Display:
         table.add_column("round", justify="right")
         names = list(dict.fromkeys(name for _, cells in self._rounds for name in cells))
         for name in names:
-            table.add_column(name, justify="right")
+            table.add_column(name.replace("_", " "), justify="right")
         for number, cells in self._rounds:
             table.add_row(str(number), *(cells.get(name, "") for name in names))
         return Group(table, self._bar) if self._rounds else Group(self._bar)
 
 
 def shown(name: str, value: float) -> str:
-    """Return a value in the unit its name tells.
+    """Return a value in the unit its name tells; a dash for NaN, which is no value.
 
     >>> shown("downlink_bytes", 5120.0), shown("ndcg_10", 0.0617), shown("targets", 12.0)
     ('5.1 kB', '0.0617', '12')
     """
     if value != value:
-        return "-"
+        return "\u2013"
     if "bytes" in name:
         return in_bytes(value)
     return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.4f}"

@@ -29,8 +29,8 @@ class Tally:
         self._edges += len(np.unique(batch["edge"].to_numpy()))
 
     def means(self) -> dict[str, float]:
-        """Return accuracy over targets and bytes per edge."""
-        targets, edges = max(self._sums["targets"], 1.0), max(self._edges, 1)
+        """Return accuracy over targets, NaN where there were none, and bytes per edge."""
+        targets, edges = self._sums["targets"] or float("nan"), max(self._edges, 1)
         return {
             f"hit_{self._k}": self._sums[f"hit_{self._k}"] / targets,
             f"ndcg_{self._k}": self._sums[f"ndcg_{self._k}"] / targets,

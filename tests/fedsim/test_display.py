@@ -3,7 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
+from fedsim.cloud.tally import Tally
 from fedsim.display import Display, in_bytes, progress, shown
+from fedsim.ledger import rows, schema
 from fedsim.scenario import ScenarioConfig
 from tests.studies import tiny
 
@@ -40,7 +42,7 @@ def test_without_a_terminal_it_is_a_line_a_round(scenario: ScenarioConfig) -> No
 def test_on_a_terminal_a_table_and_a_bar_stay(scenario: ScenarioConfig) -> None:
     text = told(scenario, terminal=True)
     assert "3/3" in text
-    assert "edges_per_s" in text
+    assert "edges per s" in text
     assert "[brackets] stay" in text
 
 
@@ -61,7 +63,18 @@ def test_progress_off_a_terminal_is_silent(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == ""
 
 
+def test_without_targets_there_is_no_accuracy() -> None:
+    tally = Tally([10], shared_bytes=0)
+    served = {"round": 1, "edge": [0, 1], "channel": 0, "downlink_bytes": [64, 0]}
+    tally.add(rows(schema([10]), **served))
+    means = tally.means()
+    assert [shown(name, means[name]) for name in ("hit_10", "ndcg_10")] == ["\u2013"] * 2
+    assert shown("downlink_bytes", means["downlink_bytes"]) == "32 B"
+    tally.add(rows(schema([10]), **served, targets=[1, 3], hit_10=[1, 0]))
+    assert shown("hit_10", tally.means()["hit_10"]) == "0.2500"
+
+
 def test_values_are_shown_in_their_units() -> None:
-    assert shown("mrr", float("nan")) == "-"
+    assert shown("mrr", float("nan")) == "\u2013"
     assert shown("hit_10", 1.0) == "1.0000"
     assert in_bytes(-2048) == "-2.0 kB"
