@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 WIDTH = 200
 """Columns a table may take where standard output is no terminal."""
+
+GAP = 2
+"""Columns between those of a table."""
+
+BESIDE = ("paper", "wanted")
+"""How columns are called that are read with the one before them."""
 
 ScenarioArgument = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A TOML file, or a shipped scenario's name.")
@@ -97,17 +104,52 @@ def out() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def rich_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
-) -> Table:
-    """Return a plain table: the first column to the left, the others to the right."""
-    title = None if title is None else escape(title)
-    made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        made.add_column(escape(column), justify="right" if index else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(escape, row))
-    return made
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None
+) -> None:
+    """Print a table: the first column to the left, the others to the right.
+
+    One that is wider than the terminal goes on below itself, the first column repeated, so
+    that no number is broken.
+    """
+    console = out()
+    if title is not None:
+        console.print(title, style="italic", markup=False)
+    widths = [max(cell_len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
+    for number, chosen in enumerate(_blocks(columns, widths, console.width)):
+        if number:
+            console.print()
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index in chosen:
+            justify: JustifyMethod = "right" if index else "left"
+            table.add_column(escape(columns[index]), justify=justify, overflow="fold")
+        for row in rows:
+            table.add_row(*(escape(row[index]) for index in chosen))
+        console.print(table)
+
+
+def _blocks(columns: Sequence[str], widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the columns to print beside each other, block by block, the first in each.
+
+    A column stays beside the one before it if it says something about that (`BESIDE`).
+
+    >>> _blocks(["strategy", "NDCG", "paper", "up", "down"], [8, 5, 5, 4, 4], 22)
+    [[0, 1, 2], [0, 3, 4]]
+    """
+    groups: list[list[int]] = []
+    for index in range(1, len(columns)):
+        if columns[index].startswith(BESIDE) and groups:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    blocks = [[0]]
+    for group in groups:
+        wanted = [*blocks[-1], *group]
+        if len(blocks[-1]) > 1 and sum(widths[i] + GAP for i in wanted) - GAP > width:
+            wanted = [0, *group]
+            blocks.append(wanted)
+        blocks[-1] = wanted
+    return blocks
 
 
 def print_json(value: object) -> None:
@@ -122,11 +164,10 @@ def analysis(module: str) -> Any:
 
 def show(table: Any) -> None:
     """Print a table of the analysis package."""
-    console = out()
     rows = table.text.astype(str).to_numpy().tolist()
-    console.print(rich_table([str(column) for column in table.text.columns], rows, table.title))
+    print_table([str(column) for column in table.text.columns], rows, table.title)
     if table.note:
-        console.print(table.note, style="dim", markup=False)
+        out().print(table.note, style="dim", markup=False)
 
 
 def records(table: Any) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def show_tuning(name: str, chosen: Mapping[str, Any], *, quiet: bool, as_json: b
     typer.echo()
     rows = [_cells(each) for each in done.tried]
     columns = ("strategy", "data", "backbone", "trial", "set", "NDCG@10", "chosen")
-    common.out().print(common.rich_table(columns, rows))
+    common.print_table(columns, rows)
     typer.echo()
     _tell(done)
 

@@ -49,18 +49,17 @@ def cost(
             ]
         )
         return
-    console = common.out()
     rows = [each.row for each in costs]
     title = f"One answer and one inference (pruned models keep {keep:g})"
-    console.print(common.rich_table(list(rows[0]), [list(row.values()) for row in rows], title))
-    console.print()
+    common.print_table(list(rows[0]), [list(row.values()) for row in rows], title)
+    typer.echo()
     columns = ["backbone", "channels", "Base Mbit", "DIET Mbit", "DIETING Mbit"]
     lines = [
         [name, str(row.channels), *_mbit(row.base_bits, row.diet_bits, row.dieting_bits)]
         for name, listed in storage.items()
         for row in listed
     ]
-    console.print(common.rich_table(columns, lines, "Stored on an edge, by its number of channels"))
+    common.print_table(columns, lines, "Stored on an edge, by its number of channels")
 
 
 def _backbone(name: str) -> Backbone:

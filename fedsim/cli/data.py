@@ -66,7 +66,7 @@ def stats(
         for name, rows in measured.items()
         for row in rows
     ]
-    common.out().print(common.rich_table(columns, lines))
+    common.print_table(columns, lines)
 
 
 def _found() -> list[str]:

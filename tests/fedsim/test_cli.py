@@ -11,12 +11,12 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
 
 import fedsim.display
-from fedsim.cli import app
-from fedsim.cli._common import changes
+from fedsim.cli import _common, app
 from fedsim.engine.run import Interrupted, Run
 from fedsim.errors import StoreError
 from fedsim.scenario import load_scenario
@@ -162,7 +162,7 @@ def test_parts_that_do_not_fit_are_told_before_a_directory_is_made(
 
 
 def test_strategy_keeps_the_options_set_beside_it(tiny_file: Path) -> None:
-    chosen = load_scenario(tiny_file, ["strategy.keep=0.2"], changes(strategy="diet"))
+    chosen = load_scenario(tiny_file, ["strategy.keep=0.2"], _common.changes(strategy="diet"))
     assert chosen.strategy.model_dump()["keep"] == 0.2
 
 
@@ -229,6 +229,29 @@ def test_compare_prints_a_line_a_strategy(tiny_file: Path, tmp_path: Path) -> No
     assert "diet" in text
 
 
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (80, ["strategy NDCG@10 paper up / round stored", "[best] 0.1741 [0.1612, 0.1881] 0.2"]),
+        (45, ["strategy NDCG@10 paper", "[best] 0.1741 [0.1612, 0.1881] 0.2", "0 B 168 kB"]),
+        (38, ["strategy NDCG@10 paper", "strategy up / round stored", "[best] 0 B 168 kB"]),
+    ],
+)
+def test_a_table_too_wide_for_the_terminal_goes_on_below(
+    width: int,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(_common, "out", lambda: Console(width=width, highlight=False))
+    columns = ["strategy", "NDCG@10", "paper", "up / round", "stored"]
+    _common.print_table(columns, [["[best]", "0.1741 [0.1612, 0.1881]", "0.2", "0 B", "168 kB"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    told = "\n".join(" ".join(line.split()) for line in lines)
+    assert all(text in told for text in expected), told
+
+
 TABLE = """
 title = "Two rivals"
 scenario = "{scenario}"
@@ -273,7 +296,7 @@ def test_paper_prints_measured_beside_published_and_wanted(tiny_file: Path, tmp_
     assert pair["low"] <= pair["value"] <= pair["high"]
 
     text = succeed(*arguments)
-    assert text.startswith("Two rivals\n\nall items ")
+    assert text.startswith("Two rivals\n\nall items\n")
     line = next(line for line in text.splitlines() if line.startswith("Popular (all)"))
     ndcg = f"{popular['NDCG@10']:.4f} [{popular['NDCG@10_low']:.4f}, {popular['NDCG@10_high']:.4f}]"
     assert ndcg in line
