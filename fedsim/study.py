@@ -9,11 +9,16 @@ their own, and the ledgers do not depend on how many.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
+import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fedsim.cores import usable_cores
@@ -25,6 +30,12 @@ from fedsim.folders import write_study
 from fedsim.scenario import ScenarioConfig, build, load_scenario
 
 Tell = Callable[[str], None]
+
+GRACE_S = 5.0
+"""How long a run's process may take to leave when it is asked to."""
+
+LEFT = 130
+"""Exit code of a process that was asked to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +148,12 @@ def _one_by_one(jobs: Iterable[Job], _: int, tell: Tell) -> Iterator[tuple[Path,
 
 
 def _side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple[Path, Run]]:
-    """Spawn `count` processes; on the first failure or Ctrl-C start nothing more."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_silence) as pool:
-        pending: dict[Future[Run], Job] = {pool.submit(_finish, job): job for job in jobs}
+    """Spawn `count` processes; on a failure start nothing more, on Ctrl-C end them at once."""
+    context, before = multiprocessing.get_context("spawn"), multiprocessing.active_children()
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
         try:
+            with _deaf():
+                pending = {pool.submit(_in_process, job): job for job in jobs}
             while pending:
                 finished, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -155,14 +167,54 @@ def _side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple
                 "a run's process was killed (out of memory?); start the study again with fewer "
                 "jobs: finished runs are kept, the others go on"
             ) from error
+        except (KeyboardInterrupt, GeneratorExit):
+            _end({*multiprocessing.active_children()} - {*before})
+            raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _silence() -> None:
-    """Draw nothing from a process of its own: the terminal is the study's."""
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C: whoever spawns them ends them (`_end`)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(processes: Iterable[BaseProcess]) -> None:
+    """Let processes leave their runs in good order; on another Ctrl-C, or too late, kill them."""
+    ended = list(processes)
+    try:
+        for process in ended:
+            process.terminate()
+        until = time.monotonic() + GRACE_S
+        for process in ended:
+            process.join(max(until - time.monotonic(), 0))
+    finally:
+        for process in ended:
+            process.kill()
+
+
+def _begin() -> None:
+    """Draw nothing from a process of its own: the terminal is the study's. Leave when asked."""
     console().quiet = True
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(LEFT)
+
+
+def _in_process(job: Job) -> Run:
+    """Finish a job; the process takes no other once it is asked to leave."""
+    try:
+        return _finish(job)
+    except SystemExit:
+        os._exit(LEFT)
 
 
 def _finish(job: Job, tell: Tell | None = None) -> Run:

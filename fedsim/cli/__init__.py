@@ -6,6 +6,7 @@ Results go to standard output, progress and mistakes to standard error. Exit cod
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated, Any
 
 import click
@@ -74,5 +75,8 @@ _add_verbs()
 
 
 def main() -> None:
-    """Run the command line."""
-    app(prog_name="fedsim")
+    """Run the command line; a Ctrl-C too many, when all is said, changes nothing any more."""
+    try:
+        app(prog_name="fedsim")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -91,7 +91,11 @@ def display(quiet: bool, *, study: bool = False) -> Iterator[Display]:
     except KeyboardInterrupt as error:
         shown.stop()
         path = None if study else getattr(error, "path", shown.path)
-        way_on = f"resume with: fedsim run --resume {path}" if path else "the same command goes on"
+        way_on = "finished runs are kept, the same command goes on with the others"
+        if path:
+            way_on = f"committed rounds are kept, resume with: fedsim run --resume {path}"
+        elif not study:
+            way_on = "nothing had begun, give the same command again"
         typer.echo(f"interrupted; {way_on}", err=True)
         raise typer.Exit(130) from error
     finally:

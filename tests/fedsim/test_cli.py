@@ -1,9 +1,13 @@
 import json
+import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -129,7 +133,39 @@ def test_ctrl_c_in_a_study_says_how_to_go_on(
 
     monkeypatch.setattr("fedsim.study.resume", stop)
     arguments = ("compare", tiny_file, "--strategies", "static", "--jobs", 1, "--out", tmp_path)
-    assert fail(130, *arguments).endswith("interrupted; the same command goes on\n")
+    kept = "interrupted; finished runs are kept, the same command goes on with the others\n"
+    assert fail(130, *arguments).endswith(kept)
+
+
+@pytest.mark.parametrize("hear", ["all", "first"])
+def test_ctrl_c_again_and_again_ends_a_study_in_one_line(
+    hear: str, tiny_file: Path, tmp_path: Path
+) -> None:
+    """A terminal tells all processes of Ctrl-C; `kill -INT` only the first of them."""
+    code = "from fedsim.cli import main; main()"
+    options = ("--strategies", "static,popularity", "--rounds", "9", "--edges", "20000")
+    arguments = ("compare", tiny_file, *options, "--jobs", "2", "--out", tmp_path)
+    study = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        begun = tmp_path / "tiny" / "compare"
+        until = time.monotonic() + 60
+        while len(list(begun.glob("*/run.log"))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        for _ in range(3):
+            (os.killpg if hear == "all" else os.kill)(study.pid, signal.SIGINT)
+            time.sleep(0.1)
+        told = study.communicate(timeout=60)[1]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(study.pid, signal.SIGKILL)
+    assert told == "interrupted; finished runs are kept, the same command goes on with the others\n"
+    assert study.returncode == 130
+    assert not list(begun.glob("*/**/*.tmp"))
 
 
 def test_an_error_in_mid_run_says_how_to_go_on(
