@@ -72,6 +72,15 @@ def replacing(file: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
                 os.close(folder)
 
 
+def settle() -> None:
+    """Put on disk what has been written on this machine so far, by whatever process.
+
+    One call, however many files: some milliseconds for hundreds of small ones. Others' unwritten
+    data is waited for too, and other machines' is not known here.
+    """
+    os.sync()
+
+
 @contextmanager
 def disk(file: Path, asked: str = "written") -> Iterator[None]:
     """Turn what a disk refuses inside into the error that tells what and what to do.

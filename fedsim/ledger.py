@@ -129,7 +129,9 @@ def commit_round(
 ) -> Path:
     """Write a round's rows, as they come, and commit it by one atomic rename.
 
-    The order of the batches is the order of the rows: give them in the order of the cells.
+    The order of the batches is the order of the rows: give them in the order of the cells. The
+    file outlives a power cut; what else belongs to the round must be on disk before the last
+    batch is given (`fedsim.files.settle`).
 
     Raises
     ------

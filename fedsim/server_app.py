@@ -27,7 +27,7 @@ from fedsim.engine.directory import create_run_dir, read_scenario
 from fedsim.engine.flower_grid import FlowerGrid
 from fedsim.engine.log import logged
 from fedsim.errors import ConfigError, FedsimError, RunError
-from fedsim.files import write_atomic
+from fedsim.files import settle, write_atomic
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig, from_run_config
 from fedsim.strategy import EdgeCloudStrategy
@@ -179,6 +179,7 @@ def provision(scenario: ScenarioConfig, population: Population, kit: Kit, run_di
 
     write_atomic(run_dir / PROVISION, kit.name + "\n")
     ledger.write_edges(run_dir, edges())
+    settle()
     ledger.commit_round(run_dir, 0, rows())
 
 

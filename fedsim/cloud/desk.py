@@ -25,6 +25,7 @@ from fedsim.cloud.spool import Spool
 from fedsim.cloud.tally import Tally
 from fedsim.engine.messages import error_of
 from fedsim.errors import RunError
+from fedsim.files import settle
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Uploads
@@ -126,7 +127,11 @@ class Desk:
             yield Message(content, node, MessageType.EVALUATE, group_id=str(round))
 
     def book(self, server_round: int, replies: Iterable[Message]) -> MetricRecord:
-        """Write the cells' rows in the order of the cells and commit the round."""
+        """Write the cells' rows in the order of the cells and commit the round.
+
+        What the round left on this machine's disks (cells, state, controls) outlives a power cut
+        before the ledger names the round; cells kept on other machines are theirs to look after.
+        """
         round = self.round(server_round)
         tally = Tally(self.scenario.evaluation.ks, len(self.kit.parts["shared"]))
         ledger.commit_round(self.run_dir, round, self._rows(round, replies, tally))
@@ -158,6 +163,7 @@ class Desk:
         if measured:
             ledger.commit_controls(self.run_dir, round, measured)
         self.answering.save_state(round)
+        settle()
 
     def _config(self, cell: int, round: int) -> dict[str, ConfigValue]:
         run = self.run_dir.name

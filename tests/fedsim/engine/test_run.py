@@ -131,6 +131,31 @@ def test_killed_mid_round_a_run_resumes_to_the_same_bytes(tmp_path: Path) -> Non
     assert ledger_bytes(resume(path)) == ledger_bytes(whole)
 
 
+def test_a_round_is_on_disk_before_the_ledger_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every flush all the round's files are there, but for the ledger's."""
+    seen = []
+
+    def note() -> None:
+        files = {file.name for file in tmp_path.rglob("*") if file.is_file()}
+        rounds = range(4)
+        cells = {r: sum(f"-r{r:04d}.bin" in name for name in files) for r in rounds}
+        booked = [r for r in rounds if f"round-{r:05d}.parquet" in files]
+        kept = sorted(file.name for file in tmp_path.rglob("learnt-*"))
+        seen.append((max(booked, default=-1), [r for r in rounds if cells[r] == 3], kept))
+
+    monkeypatch.setattr("fedsim.files.os.sync", note)
+    run(tiny("full_download", **{"controls.every": 0}), out=tmp_path)
+    learnt = [f"learnt-r{r:04d}.safetensors" for r in range(4)]
+    assert seen == [
+        (-1, [], []),
+        (0, [1], learnt[1:2]),
+        (1, [1, 2], learnt[1:3]),
+        (2, [2, 3], learnt[2:4]),
+    ]
+
+
 @pytest.mark.parametrize(
     "strategy",
     [
