@@ -95,6 +95,8 @@ def paper(
     variants = [Variant(line.label, line.changes) for line in lines]
     runs: list[Run] = []
     if variants:
+        if tell:
+            tell(f"runs are kept in {folder.resolve()}")
         runs = run_variants(made.base, variants, seeds=count, folder=folder, jobs=jobs, tell=tell)
     return PaperRuns(
         name=made.name,

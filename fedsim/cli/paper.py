@@ -52,7 +52,7 @@ def paper(
 
     Means over seeds with bootstrap confidence intervals over users. Finished runs are kept
     and taken as they are when the same command is given again. The table is also written as
-    JSON, Markdown, LaTeX and a figure into the folder of its runs.
+    JSON, Markdown, LaTeX and a figure into the folder of its runs, `OUT/paper/NAME`.
 
     With --tune, every row tries the settings of the table's [tuning] on validation instead,
     the test held out, and what is best is written to be put beside the table.
@@ -95,6 +95,8 @@ def paper(
     typer.echo()
     common.out().print("\n".join(notes), style="dim", markup=False)
     typer.echo(f"written to {done.folder}: {', '.join(file.name for file in files)}")
+    if done.lines:
+        typer.echo(f"its runs are kept there too; their figures: fedsim report {done.folder}")
 
 
 def _tuning(done: PaperRuns) -> Record:
