@@ -128,11 +128,11 @@ def _data() -> Iterator[Finding]:
         if (folder / name).is_dir():
             yield Finding(f"data {name}", "ok", str(folder / name))
             continue
-        advice = f"fedsim data fetch {name}, or set {DATA_VARIABLE} to the folder it is in"
+        advice = f"fedsim data fetch {name}, or set {DATA_VARIABLE} to the folder that has {name}/"
         yield Finding(f"data {name}", "note", f"not in {folder}", advice)
     games = folder / "amazon-games" / "Video.txt"
     if games.is_file():
         yield Finding("data amazon-games", "ok", str(games))
     else:
-        advice = "only the scenario amazon_games needs it; its head tells what it is"
+        advice = "only the scenario amazon_games needs it; the head of its file says what it is"
         yield Finding("data amazon-games", "note", f"not in {folder}", advice)

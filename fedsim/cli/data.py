@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedsim.cli import _common as common
-from fedsim.errors import DataError
+from fedsim.errors import DataError, nearest
 
 if TYPE_CHECKING:
     from fedsim.data.stats import Statistics
@@ -83,12 +83,17 @@ def _statistics(name: str) -> tuple[Statistics, ...]:
     from fedsim.data.fetch import SOURCES
     from fedsim.data.stats import statistics
     from fedsim.plugins import load
-    from fedsim.scenario import build, load_scenario
+    from fedsim.scenario import build, load_scenario, shipped_scenarios
 
     if name in SOURCES:
         scenario = build({"name": name, "data": {"name": "movielens", "path": name}})
-    else:
+    elif name in (shipped := shipped_scenarios()) or Path(name).is_file():
         scenario = load_scenario(name)
+    else:
+        raise DataError(
+            f"no data set and no scenario '{name}'; {nearest(name, [*SOURCES, *shipped])}; "
+            f"get {' or '.join(SOURCES)} with `fedsim data fetch {next(iter(SOURCES))}`"
+        )
     return statistics(load("datasets", scenario.data.name)(scenario.data, scenario))
 
 

@@ -231,6 +231,8 @@ def test_resume_refuses_another_scenario(tiny_file: Path, tmp_path: Path) -> Non
         (["list", "strategy"], "unknown family 'strategy'; did you mean 'strategies'?"),
         (["cost", "--backbone", "sasrek"], "did you mean 'sasrec'?"),
         (["data", "fetch", "ml-10k"], "no data set 'ml-10k' to fetch; did you mean 'ml-100k'?"),
+        (["data", "stats", "ml-100"], "no scenario 'ml-100'; did you mean 'ml-100k'? allowed: "),
+        (["data", "stats", "foo"], "; get ml-100k or ml-1m with `fedsim data fetch ml-100k`"),
         (["report", "nowhere"], "nowhere"),
         (["paper", "ml-10k"], "did you mean 'ml-100k'?"),
     ],
@@ -331,7 +333,10 @@ def test_paper_prints_measured_beside_published_and_wanted(tiny_file: Path, tmp_
     assert pair["value"] == pytest.approx(rival["NDCG@10"] - popular["NDCG@10"])
     assert pair["low"] <= pair["value"] <= pair["high"]
 
-    text = succeed(*arguments)
+    told = call(*arguments[:-1])
+    text = told.stdout
+    assert told.stderr.startswith(f"runs are kept in {folder}\n")
+    assert f"written to {folder}: mine.json, " in text
     assert text.startswith("Two rivals\n\nall items\n")
     line = next(line for line in text.splitlines() if line.startswith("Popular (all)"))
     ndcg = f"{popular['NDCG@10']:.4f} [{popular['NDCG@10_low']:.4f}, {popular['NDCG@10_high']:.4f}]"
@@ -483,7 +488,10 @@ def test_doctor_tells_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert findings["python"]["state"] == "ok"
     assert findings["data ml-100k"]["state"] == "note"
     assert "fedsim data fetch ml-100k" in findings["data ml-100k"]["advice"]
-    assert "fedsim data fetch ml-100k" in succeed("doctor")
+    told = succeed("doctor")
+    assert "fedsim data fetch ml-100k" in told
+    assert told.splitlines()[-1].startswith("fedsim can run; ")
+    assert told.endswith("; begin with: fedsim run quickstart\n")
 
 
 def test_doctor_prints_extras_of_packages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,3 +501,4 @@ def test_doctor_prints_extras_of_packages(monkeypatch: pytest.MonkeyPatch) -> No
     done = call("doctor")
     assert done.exit_code == 1
     assert "pip install -c constraints.txt 'flwr[simulation]==1.41.*'" in done.stdout
+    assert done.stdout.endswith("fedsim cannot run yet: first mend what is marked bad (1)\n")
