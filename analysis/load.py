@@ -175,9 +175,16 @@ class Runs:
                 files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in part)
                 selects.append(f"select {run} as run, * from read_parquet([{files}])")
         sql = " union all by name ".join(selects)
-        rows = self._connection.execute(f"select count(*) from ({sql})").fetchall()[0][0]
-        kind = "table" if rows <= IN_MEMORY else "view"
-        self._connection.execute(f"create {kind} {name} as {sql}")
+        try:
+            rows = self._connection.execute(f"select count(*) from ({sql})").fetchall()[0][0]
+            kind = "table" if rows <= IN_MEMORY else "view"
+            self._connection.execute(f"create {kind} {name} as {sql}")
+        except duckdb.Error as error:
+            said = str(error).partition("\n")[0]
+            raise StoreError(
+                f"the table '{name}' cannot be read: {said}; restore that file, or run the "
+                "scenario anew"
+            ) from error
 
 
 def load(source: Source, labels: Sequence[str] | None = None) -> Runs:
@@ -256,6 +263,8 @@ def _info(folder: Path) -> RunInfo:
 def _read(file: Path, parse: Callable[[str], Any], kind: str) -> Any:
     try:
         return parse(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror}; mend its rights") from error
     except ValueError as error:
         raise RunError(
             f"the run cannot be read by this fedsim: {file}: not valid {kind}: {error}; restore "

@@ -264,6 +264,8 @@ def load_scenario(
         table = tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}; mend its rights") from error
     table.setdefault("name", file.stem)
     pairs = dict(split_override(text) for text in overrides) | dict(changes or {})
     return build(table, pairs, source=f"{file} as overridden" if pairs else str(file))

@@ -115,11 +115,21 @@ def changed_since(run_dir: Path, scenario: ScenarioConfig) -> str:
     """Return which of code, data and packages are others than when a run began; "" if none.
 
     A folder that is no run directory yet has nothing that could have changed.
+
+    Raises
+    ------
+    RunError
+        What the run began with cannot be read.
     """
     file = run_dir / "env.json"
     if not file.is_file():
         return ""
-    then = json.loads(file.read_text())
+    try:
+        then = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{file}: cannot be read: {error}; restore that file, or delete the folder and run anew"
+        ) from error
     now = describe_environment(scenario, Population(scenario))
     names = [name for name in ("code", "data") if then.get(name) != now[name]]
     packages = then.get("packages", {})

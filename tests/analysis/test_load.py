@@ -117,3 +117,10 @@ def test_a_damaged_run_is_an_error(tmp_path: Path) -> None:
     (folder / "ledger" / "round-00001.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"cannot read .*round-00001"):
         load(folder)
+
+
+def test_a_damaged_table_of_edges_is_an_error(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, SMALL, "diet")
+    (folder / "edges.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=r"'edges' cannot be read: .*edges\.parquet.*; restore"):
+        load(folder)

@@ -1,3 +1,4 @@
+import errno
 import math
 import re
 from pathlib import Path
@@ -163,6 +164,19 @@ def test_a_malformed_override_says_its_form(text: str) -> None:
 def test_a_missing_file_names_the_nearest_shipped_scenario(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no scenario file 'quickstat'; did you mean"):
         load_scenario("quickstat")
+
+
+def test_a_file_that_may_not_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    file = tmp_path / "mine.toml"
+    file.write_text("rounds = 3\n")
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigError, match=r"mine\.toml: cannot be read: Permission denied; mend"):
+        load_scenario(file)
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:

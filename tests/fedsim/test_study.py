@@ -10,7 +10,7 @@ import pytest
 
 import fedsim
 from analysis.load import load
-from fedsim.errors import ConfigError
+from fedsim.errors import ConfigError, RunError
 from fedsim.folders import runs_in
 from fedsim.paper_spec import lines_of, load_paper, paper_specs
 from fedsim.papers import paper
@@ -58,6 +58,13 @@ def test_a_run_begun_with_other_code_is_taken_but_told(tmp_path: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"code": "0", "data": "1"}))
     compare(tiny(), ["static"], out=tmp_path, jobs=1, tell=told.append)
     assert "begun with other code, data; it is taken as it is, delete it" in told[-2]
+
+
+def test_a_run_that_does_not_tell_what_it_began_with_is_refused(tmp_path: Path) -> None:
+    first = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
+    (first.path / "env.json").write_text("{")
+    with pytest.raises(RunError, match=r"env\.json: cannot be read: .*; restore that file, or"):
+        compare(tiny(), ["static"], out=tmp_path, jobs=1)
 
 
 def test_a_study_with_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
