@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -148,7 +149,7 @@ def _one_by_one(jobs: Iterable[Job], _: int, tell: Tell) -> Iterator[tuple[Path,
 
 
 def _side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple[Path, Run]]:
-    """Spawn `count` processes; on a failure start nothing more, on Ctrl-C end them at once."""
+    """Spawn `count` processes; on a failure, as on Ctrl-C, end them: their runs can go on later."""
     context, before = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
         try:
@@ -167,11 +168,8 @@ def _side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple
                 "a run's process was killed (out of memory?); start the study again with fewer "
                 "jobs: finished runs are kept, the others go on"
             ) from error
-        except (KeyboardInterrupt, GeneratorExit):
-            _end({*multiprocessing.active_children()} - {*before})
-            raise
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            _end({*multiprocessing.active_children()} - {*before})
             raise
 
 
@@ -200,9 +198,19 @@ def _end(processes: Iterable[BaseProcess]) -> None:
 
 
 def _begin() -> None:
-    """Draw nothing from a process of its own: the terminal is the study's. Leave when asked."""
+    """Draw nothing from a process of its own: the terminal is the study's. Leave when asked.
+
+    And leave with the study, whatever ended it: a process that hears no Ctrl-C would go on.
+    """
     console().quiet = True
     signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave(*_: object) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from fedsim.cli import _common, app
 from fedsim.engine.run import Interrupted, Run
 from fedsim.errors import StoreError
 from fedsim.scenario import load_scenario
+from fedsim.study import Variant, _job
 
 VERBS = ("run", "compare", "report", "paper", "cost", "list", "doctor", "data fetch", "data stats")
 
@@ -142,20 +143,10 @@ def test_ctrl_c_again_and_again_ends_a_study_in_one_line(
     hear: str, tiny_file: Path, tmp_path: Path
 ) -> None:
     """A terminal tells all processes of Ctrl-C; `kill -INT` only the first of them."""
-    code = "from fedsim.cli import main; main()"
-    options = ("--strategies", "static,popularity", "--rounds", "9", "--edges", "20000")
-    arguments = ("compare", tiny_file, *options, "--jobs", "2", "--out", tmp_path)
-    study = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    study = study_of_two(tiny_file, tmp_path)
+    begun = tmp_path / "tiny" / "compare"
     try:
-        begun = tmp_path / "tiny" / "compare"
-        until = time.monotonic() + 60
-        while len(list(begun.glob("*/run.log"))) < 2 and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: len(list(begun.glob("*/run.log"))) == 2)
         for _ in range(3):
             (os.killpg if hear == "all" else os.kill)(study.pid, signal.SIGINT)
             time.sleep(0.1)
@@ -166,6 +157,71 @@ def test_ctrl_c_again_and_again_ends_a_study_in_one_line(
     assert told == "interrupted; finished runs are kept, the same command goes on with the others\n"
     assert study.returncode == 130
     assert not list(begun.glob("*/**/*.tmp"))
+
+
+def test_a_study_that_is_killed_takes_its_processes_with_it(
+    tiny_file: Path, tmp_path: Path
+) -> None:
+    study = study_of_two(tiny_file, tmp_path)
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("tiny/compare/*/run.log"))) == 2)
+        study.kill()
+        study.communicate(timeout=60)
+        wait_until(lambda: not alive(study.pid))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(study.pid, signal.SIGKILL)
+
+
+def test_a_run_that_fails_ends_a_study_at_once(tiny_file: Path, tmp_path: Path) -> None:
+    """The others' finished rounds are kept; nobody waits for what is left of them."""
+    begun = tmp_path / "tiny" / "compare"
+    begun.mkdir(parents=True)
+    scenario = load_scenario(tiny_file, changes=LONG)
+    variant = Variant("popularity", {"strategy.name": "popularity"})
+    _job(scenario, variant, 0, begun).path.write_text("no folder")
+    study = study_of_two(tiny_file, tmp_path)
+    try:
+        told = study.communicate(timeout=120)[1]
+        wait_until(lambda: not alive(study.pid))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(study.pid, signal.SIGKILL)
+    assert study.returncode == 1
+    assert told.startswith("fedsim: ")
+    assert told.count("\n") == 1
+
+
+LONG = {"rounds": 400, "population.edges": 20000}
+
+
+def study_of_two(file: Path, out: Path) -> subprocess.Popen[str]:
+    """Start a long comparison of two strategies side by side, in a process group of its own."""
+    options = ("--strategies", "static,popularity", "--jobs", "2", "--out", str(out))
+    changes = [text for key, value in LONG.items() for text in ("--set", f"{key}={value}")]
+    code = "from fedsim.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "compare", str(file), *options, *changes],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < until, "waited for a minute"
+        time.sleep(0.05)
+
+
+def alive(group: int) -> bool:
+    """Return whether a process group has any process left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_an_error_in_mid_run_says_how_to_go_on(
