@@ -127,13 +127,15 @@ def finish(lane, lanes, out, at):  # type: ignore[no-untyped-def]
 def begin(data, start, stop, words):  # type: ignore[no-untyped-def]
     """Read the words of a message; return the decoder's first state and their number.
 
-    The state is 0 if the message is too short or there is no room for so many words.
+    The state is 0 if the message is too short, there is no room for so many words, or the
+    state's highest byte is 0, which is never written.
     """
     count = (stop - start - 5) // 4
-    if count < 0 or count > len(words):
+    length = stop - start - 4 * count
+    if count < 0 or count > len(words) or data[start + length - 1] == 0:
         return np.uint64(0), np.uint64(0)
     at, state = np.uint64(start), np.uint64(0)
-    for byte in range(stop - start - 4 * count):
+    for byte in range(length):
         state |= np.uint64(data[at]) << np.uint64(8 * byte)
         at += np.uint64(1)
     for index in range(count):

@@ -164,6 +164,7 @@ def test_damaged_bytes_are_safe_to_read(fitted: bool) -> None:
             bad = bytearray(good.row(row))
             bad[rng.integers(len(bad))] ^= rng.integers(1, 256)
             noise.append(bytes(bad))
+    noise += [good.row(row) + bytes(count) for row in range(20) for count in (1, 2, 3, 4)]
     refused = 0
     for data in noise:
         try:
