@@ -8,7 +8,6 @@ tuning chose for it, and the row's own ``on.DATA.BACKBONE``; later ones win.
 from __future__ import annotations
 
 import importlib
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -19,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from fedsim.errors import ConfigError, nearest
 from fedsim.explain import explain
-from fedsim.scenario import Count, Section
+from fedsim.scenario import Count, Section, read_table
 
 Trial = dict[str, Any]
 """What a trial changes in the scenario, by dotted name; nothing leaves a row as it is."""
@@ -267,12 +266,9 @@ def read_toml(file: Path, model: type[T]) -> T:
     Raises
     ------
     ConfigError
-        It is no TOML, or a key, type or range is wrong.
+        It cannot be read, is no TOML, or a key, type or range is wrong.
     """
-    try:
-        table = tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    table = read_table(file)
     try:
         return model.model_validate(table)
     except ValidationError as error:

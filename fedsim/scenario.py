@@ -260,15 +260,26 @@ def load_scenario(
         No such file, not TOML, or a key, type or range is wrong.
     """
     file = find_scenario(path)
+    table = read_table(file)
+    table.setdefault("name", file.stem)
+    pairs = dict(split_override(text) for text in overrides) | dict(changes or {})
+    return build(table, pairs, source=f"{file} as overridden" if pairs else str(file))
+
+
+def read_table(file: Path) -> dict[str, Any]:
+    """Return what a TOML file says.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, or is no TOML.
+    """
     try:
-        table = tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}; mend its rights") from error
-    table.setdefault("name", file.stem)
-    pairs = dict(split_override(text) for text in overrides) | dict(changes or {})
-    return build(table, pairs, source=f"{file} as overridden" if pairs else str(file))
 
 
 def build(

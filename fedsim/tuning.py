@@ -97,6 +97,7 @@ def tune(
     made = plan(name, data=data, backbones=backbones, methods=methods, tell=tell)
     spec, folder = made.spec, Path(out) / "paper" / made.name / "tuning"
     attempts = _attempts(name, spec, made.base, made.lines)
+    earlier = _earlier(folder, spec, {line.spot for line in made.lines})
     variants = [Variant(each.label, each.changes) for each in attempts]
     count = spec.tuning.seeds
     runs = run_variants(made.base, variants, seeds=count, folder=folder, jobs=jobs, tell=tell)
@@ -104,7 +105,7 @@ def tune(
         fmean(_score(run, spec.edges) for run in runs[index * count : (index + 1) * count])
         for index in range(len(attempts))
     ]
-    tried = _earlier(folder, spec, {line.spot for line in made.lines}) + _judged(attempts, scores)
+    tried = earlier + _judged(attempts, scores)
     file = folder / f"{made.name}{TUNED}"
     _write(folder, file, spec, tried)
     return Tunings(spec, folder, tried, made.missing, file)
@@ -199,10 +200,16 @@ def _earlier(
 ) -> list[Tried]:
     """Return what was tried before with the same budget, but for lines that are tried now."""
     file = folder / "tuning.json"
-    table = json.loads(file.read_text()) if file.is_file() else {}
-    if table.get("budget") != _budget(spec):
+    if not file.is_file():
         return []
-    tried = [Tried(**row) for row in table["tried"]]
+    try:
+        table = json.loads(file.read_text())
+        same = table["budget"] == _budget(spec)
+        tried = [Tried(**row) for row in table["tried"]] if same else []
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: not what tuning wrote: {error!r}; delete it, finished runs are kept"
+        ) from error
     return [each for each in tried if each.spot not in spots]
 
 

@@ -126,6 +126,8 @@ def changed_since(run_dir: Path, scenario: ScenarioConfig) -> str:
         return ""
     try:
         then = json.loads(file.read_text())
+        if not isinstance(then, dict):
+            raise ValueError(f"a table was expected, not {then!r}")
     except (OSError, ValueError) as error:
         raise RunError(
             f"{file}: cannot be read: {error}; restore that file, or delete the folder and run anew"

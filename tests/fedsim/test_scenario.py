@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedsim.errors import ConfigError
 from fedsim.overrides import set_dotted, split_override
+from fedsim.paper_spec import load_paper
 from fedsim.scenario import (
     ScenarioConfig,
     build,
@@ -184,6 +185,10 @@ def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
     file.write_text("rounds = \n")
     with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML.*line 1"):
         load_scenario(file)
+    file.write_bytes(b"\xff\xfe\x00")
+    for load in (load_scenario, load_paper):
+        with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
+            load(str(file))
 
 
 def test_changes_win_over_overrides_and_both_over_the_file() -> None:

@@ -60,9 +60,10 @@ def test_a_run_begun_with_other_code_is_taken_but_told(tmp_path: Path) -> None:
     assert "begun with other code, data; it is taken as it is, delete it" in told[-2]
 
 
-def test_a_run_that_does_not_tell_what_it_began_with_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_run_that_does_not_tell_what_it_began_with_is_refused(text: str, tmp_path: Path) -> None:
     first = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
-    (first.path / "env.json").write_text("{")
+    (first.path / "env.json").write_text(text)
     with pytest.raises(RunError, match=r"env\.json: cannot be read: .*; restore that file, or"):
         compare(tiny(), ["static"], out=tmp_path, jobs=1)
 

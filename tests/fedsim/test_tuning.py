@@ -173,6 +173,18 @@ def call(*arguments: object) -> Any:
     return done.stdout
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"tried": []}'])
+def test_a_damaged_record_is_told_before_anything_is_run(
+    text: str, file: Path, tmp_path: Path
+) -> None:
+    record = tmp_path / "paper" / file.stem / "tuning" / "tuning.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(text)
+    with pytest.raises(ConfigError, match=r"tuning\.json: not what tuning wrote.*delete it"):
+        tune(str(file), out=tmp_path, jobs=1)
+    assert not runs_of(tmp_path)
+
+
 def test_from_tuning_to_the_table_by_the_command_line(file: Path, tmp_path: Path) -> None:
     arguments = ("paper", file, "--out", tmp_path, "--jobs", 1, "--quiet", "--methods", "base")
     text = call(*arguments, "--tune")
