@@ -13,7 +13,10 @@ from fedsim.errors import DataError, nearest
 if TYPE_CHECKING:
     from fedsim.data.stats import Statistics
 
-app = typer.Typer(no_args_is_help=True, help="Fetch data sets, and print their statistics.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Fetch data sets, and print their statistics.\n\nExample:  `fedsim data stats ml-100k`",
+)
 
 
 @app.command()

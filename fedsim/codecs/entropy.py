@@ -8,8 +8,8 @@ often they are ones, and how busy a row is sets what is expected of the rest of 
 
 Why not the library constriction: a Bernoulli model per position takes it about 2 ms an
 edge; bytes of like positions with 32 tables about 45 µs to encode and 125 to decode, to
-which comes the sorting, where this codec takes about 33 and 40 with it and, for rows, fewer
-bits. The library stays the peer in ``make bench``, and a test holds our sizes against it.
+which comes the sorting, where this codec takes about 20 and 21 with it and fewer bits. The
+library stays the peer in ``make bench``, and a test holds our sizes against it.
 """
 
 from __future__ import annotations
