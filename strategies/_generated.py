@@ -1,4 +1,4 @@
-"""Dense answers generated from uploads, for a backbone shipped once: `user_vector`, `duet`.
+"""Answers generated from uploads, for a dense backbone shipped once: `user_vector`, `duet`.
 
 The backbone is trained in the cloud together with what generates the answers; an edge is
 provisioned with it and from then on gets only what differs between edges.
@@ -8,6 +8,7 @@ Notation: `B` edges, `H` upload length.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
@@ -40,27 +41,41 @@ class GeneratedConfig(StrategyConfig):
 
 
 class GeneratingLearner(DenseLearner):
-    """A dense backbone and what generates an edge's own part of it: `width` floats."""
+    """A dense backbone and what generates an edge's own part of it."""
 
     width: int
+    """Numbers an edge is sent."""
 
     def generated(self, uploads: Tensor, gen: torch.Generator | None = None) -> Tensor:
-        """Return answers to uploads int64 (B, H): float32 (B, width)."""
+        """Return what uploads int64 (B, H) make of the backbone, float32 (B, …)."""
         raise NotImplementedError(f"{type(self).__name__} generates nothing")
+
+    def sent(self, uploads: Tensor) -> Tensor:
+        """Return what edges are sent for it, float32 (B, width): all of it."""
+        return self.generated(uploads)
 
     def answers(self, uploads: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return answers to uploads (B, H), float32 (B, width).
 
         A row does not depend on the others.
         """
-        ids = np.asarray(uploads, np.int64)
-        parts = [torch.empty(0, self.width)]
-        with one_thread(), torch.inference_mode():
-            for start in range(0, len(ids), BATCH):
-                part = ids[start : start + BATCH]
-                rows = self.generated(torch.from_numpy(whole_blocks(part)))
-                parts.append(rows[: len(part)])
-        return torch.cat(parts).numpy()
+        return in_batches(self.sent, uploads, self.width)
+
+
+def in_batches(
+    make: Callable[[Tensor], Tensor], uploads: NDArray[np.integer], width: int
+) -> NDArray[np.float32]:
+    """Return what is made of uploads (B, H), float32 (B, width), a bounded number at a time.
+
+    A row does not depend on the others.
+    """
+    ids = np.asarray(uploads, np.int64)
+    parts = [torch.empty(0, width)]
+    with one_thread(), torch.inference_mode():
+        for start in range(0, len(ids), BATCH):
+            part = ids[start : start + BATCH]
+            parts.append(make(torch.from_numpy(whole_blocks(part)))[: len(part)])
+    return torch.cat(parts).numpy()
 
 
 class GeneratedStrategy(EdgeCloudStrategy):

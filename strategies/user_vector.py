@@ -55,10 +55,13 @@ class UserVectorEdge(ShippedEdge):
 
     def queries(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
         ids = torch.from_numpy(windows).long()
-        vector = torch.from_numpy(np.require(rows["vector"], np.float32, "W"))
-        embedded = with_vector(self.items[channel][ids], vector)
+        embedded = with_vector(self.items[channel][ids], self.vector(channel, rows))
         weights = self.weights(channel, rows)
         return self.backbone.forward(weights, self.small[channel], embedded, ids == 0)
+
+    def vector(self, channel: int, rows: Arrays) -> Tensor:
+        """Return what is added for answers (B or 1, n): float32 (B or 1, D)."""
+        return torch.from_numpy(np.require(rows["vector"], np.float32, "W"))
 
 
 class UserVector(GeneratedStrategy):
@@ -75,9 +78,8 @@ class UserVector(GeneratedStrategy):
     def trained(self, channel: int, streams: Streams) -> GeneratingLearner:
         setting, config = self.setting, self.config
         warm = trained_base(setting, channel, streams)
-        purpose = f"user_vector/{setting.channels[channel].name}"
-        gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
-        learner = UserVectorLearner(warm, gen, config)
+        purpose = f"{config.name}/{setting.channels[channel].name}"
+        learner = self.learner(warm, rng.torch_generator(setting.scenario.seed, f"{purpose}/start"))
         fit(
             learner,
             streams,
@@ -88,6 +90,10 @@ class UserVector(GeneratedStrategy):
             epochs=config.epochs,
         )
         return learner
+
+    def learner(self, warm: DenseLearner, gen: torch.Generator) -> UserVectorLearner:
+        """Return what is trained, in its starting state."""
+        return UserVectorLearner(warm, gen, self.config)
 
 
 class UserVectorLearner(GeneratingLearner):

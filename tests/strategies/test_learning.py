@@ -33,6 +33,8 @@ STRATEGIES: list[str | dict[str, Any]] = [
     "dieting",
     "long_diet",
     "user_vector",
+    "snack",
+    "local_vector",
     "duet",
     "peel",
     "finetune",
