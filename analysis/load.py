@@ -139,6 +139,16 @@ class Runs:
         found = groups(self.infos)
         return [self] if len(found) == 1 else [self._part(members) for members in found]
 
+    def populations(self) -> list[list[int]]:
+        """Return the runs by number, those of the same edges together."""
+        same = self.query("""
+            select list(run order by run) as runs from (
+                select run, count(*) as n, min(edge) as low, max(edge) as high,
+                       bit_xor(hash(edge)) as mark from edges group by run)
+            group by n, low, high, mark order by min(run)
+        """)
+        return [list(map(int, runs)) for runs in same["runs"]]
+
     def members(self, label: str) -> list[int]:
         """Return the runs of a label, its seeds."""
         return [i for i, info in enumerate(self.infos) if info.label == label]

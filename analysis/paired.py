@@ -14,17 +14,25 @@ from analysis.statistics import Bootstrap, Estimate
 class Paired:
     """Accuracies of several series over the same edges.
 
-    `frame` has the columns series, edge, y (sum of the metric) and x (targets); `members`
-    names the series that a key stands for, its seeds.
+    `frame` has the columns series, edge, y (sum of the metric) and x (targets); run r has the
+    series from r * `each` on. `members` names the series that a key stands for, its seeds.
+    Edges are resampled population by population, so that an interval does not depend on
+    which other populations are looked at beside it.
     """
 
-    def __init__(self, frame: pd.DataFrame, members: Mapping[Hashable, Sequence[int]]) -> None:
-        _, rows = np.unique(frame["edge"].to_numpy(), return_inverse=True)
-        width = max((series for group in members.values() for series in group), default=-1) + 1
-        tables = np.zeros((2, int(rows.max(initial=-1)) + 1, width))
-        for table, column in zip(tables, ("y", "x"), strict=True):
-            table[rows, frame["series"].to_numpy()] = frame[column].to_numpy()
-        self._bootstrap = Bootstrap(tables[0], tables[1])
+    def __init__(
+        self,
+        runs: Runs,
+        frame: pd.DataFrame,
+        members: Mapping[Hashable, Sequence[int]],
+        each: int = 1,
+    ) -> None:
+        run, parts = frame["series"].to_numpy() // max(each, 1), []
+        for population in runs.populations():
+            rows = frame[np.isin(run, population)]
+            if len(rows):
+                parts.append(_resampled(rows))
+        self._bootstrap = Bootstrap.beside(parts, len(runs.infos) * each)
         self._members = members
 
     def of(self, key: Hashable) -> Estimate:
@@ -36,6 +44,16 @@ class Paired:
         return self._bootstrap.difference(self._members[key], self._members[other])
 
 
+def _resampled(frame: pd.DataFrame) -> tuple[list[int], Bootstrap]:
+    """Return the series of one population, and their bootstrap over its edges."""
+    _, rows = np.unique(frame["edge"].to_numpy(), return_inverse=True)
+    series, columns = np.unique(frame["series"].to_numpy(), return_inverse=True)
+    tables = np.zeros((2, int(rows.max()) + 1, len(series)))
+    for table, column in zip(tables, ("y", "x"), strict=True):
+        table[rows, columns] = frame[column].to_numpy()
+    return series.tolist(), Bootstrap(tables[0], tables[1])
+
+
 def label_accuracy(runs: Runs, column: str, where: str = "true") -> Paired:
     """Return the accuracy of every label, the rounds from 1 on taken together."""
 
@@ -44,7 +62,7 @@ def label_accuracy(runs: Runs, column: str, where: str = "true") -> Paired:
             select run as series, edge, sum({column}) as y, sum(targets) as x
             from ledger where round > 0 and {where} group by run, edge order by run, edge
         """)
-        return Paired(frame, {label: runs.members(label) for label in runs.labels})
+        return Paired(runs, frame, {label: runs.members(label) for label in runs.labels})
 
     return runs.remember((column, where), measure)
 
@@ -70,7 +88,7 @@ def parted_accuracy(
             for label in runs.labels
             for place, part in enumerate(parts)
         }
-        return Paired(frame, members)
+        return Paired(runs, frame, members, count)
 
     return runs.remember(("parts", column, rows, *parts.items()), measure)
 
@@ -102,7 +120,7 @@ class Controls(Paired):
             for kind, place in places.items()
         }
         self.measured = [key for key, series in members.items() if series]
-        super().__init__(frame, {key: members[key] for key in self.measured})
+        super().__init__(runs, frame, {key: members[key] for key in self.measured}, len(places))
         self.labels = [
             label for label in runs.labels if any(label == key[0] for key in self.measured)
         ]

@@ -74,6 +74,17 @@ class Bootstrap:
             self.values: Floats = sums.sum(0) / counts.sum(0)
             self.draws: Floats = _resample(np.hstack([sums, counts]), draws, seed)
 
+    @classmethod
+    def beside(cls, parts: Sequence[tuple[Sequence[int], Bootstrap]], width: int) -> Bootstrap:
+        """Return one bootstrap of `width` series from parts and the series each stands for."""
+        draws = min((len(part.draws) for _, part in parts), default=1)
+        made = cls.__new__(cls)
+        made.values, made.draws = np.full(width, np.nan), np.full((draws, width), np.nan)
+        for series, part in parts:
+            made.values[list(series)] = part.values
+            made.draws[:, list(series)] = part.draws[:draws]
+        return made
+
     def mean(self, series: Sequence[int]) -> Estimate:
         """Return the mean of some series (the seeds of one method)."""
         columns = list(series)

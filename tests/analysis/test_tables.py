@@ -6,12 +6,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import Runs, Table, compare, differences, paper
+from analysis import Runs, Table, compare, differences, load, paper
+from analysis.changes import newcomers
 from analysis.compare import count_text
 from analysis.paper import Entry, differences_from_paper, measure
 from analysis.style import bytes_text
 from fedsim.errors import ConfigError, StoreError
 from tests.analysis.conftest import LABELS
+from tests.analysis.factory import World, make_run
 
 
 def test_compare_says_what_each_strategy_reaches_and_costs(runs: Runs) -> None:
@@ -146,3 +148,12 @@ def test_bytes_have_three_digits(value: float, text: str) -> None:
 
 def test_counts_have_no_unit() -> None:
     assert [count_text(v) for v in (208_640, 92_700, float("nan"))] == ["209 k", "92.7 k", "\u2013"]
+
+
+def test_an_interval_does_not_depend_on_the_populations_beside_it(tmp_path: Path) -> None:
+    worlds = [World("one", edges=n, rounds=3, controls=2, ood=0.3) for n in (40, 90)]
+    small, large = (make_run(tmp_path / str(w.edges), w, "diet") for w in worlds)
+    alone, mixed = compare(small), compare([large, small])
+    assert mixed.text.iloc[1, 1:].tolist() == alone.text.iloc[0, 1:].tolist()
+    gaps = [[each.gaps for each in newcomers(load(s), "ndcg_10")] for s in ([large, small], small)]
+    assert gaps[0][1] == gaps[1][0]
