@@ -10,13 +10,18 @@ from analysis.aggregate import metric_column
 from analysis.costs import costs
 from analysis.load import Source, load
 from analysis.paired import control_accuracy, label_accuracy
+from analysis.settings import ranked
 from analysis.statistics import NONE, Estimate
 from analysis.streams import elsewhere
 from analysis.style import bytes_text, seeds_text
+from analysis.summary import counted
 from analysis.table import Table
 from fedsim.errors import ConfigError, nearest
 
 INTERVALS = "Brackets: 95 % bootstrap intervals over edges."
+OTHER = (
+    "Own \u2212 other: the NDCG that the sampled edges lose when served with another edge's answer."
+)
 ONE_SEED = (
     "A verdict from one seed decides little: intervals are over edges and leave out what "
     "training with another seed would change (fedsim compare --seeds 3)."
@@ -59,11 +64,14 @@ def compare(source: Source, *, k: int | None = None) -> Table:
                 "own \u2212 other": _signed(controls.loss(label, "other")),
             }
         )
-    count = len(runs.labels)
     one = f"What {runs.labels[0]} reaches and costs"
-    title = one if count == 1 else f"What {count} strategies reach and cost"
-    note = " ".join([*runs.remarks, INTERVALS, f"{seeds_text(runs.seeds()).capitalize()}."])
-    return Table("compare", title, pd.DataFrame(numbers), pd.DataFrame(text), note)
+    title = one if len(runs.labels) == 1 else f"What {counted(runs)} reach and cost"
+    against = ranked(runs.infos)
+    notes = [
+        *runs.remarks, INTERVALS, f"{seeds_text(runs.seeds()).capitalize()}.",
+        *([f"Ranked: {against}."] if against else []), *([OTHER] if controls.measured else []),
+    ]  # fmt: skip
+    return Table("compare", title, pd.DataFrame(numbers), pd.DataFrame(text), " ".join(notes))
 
 
 def differences(

@@ -66,6 +66,12 @@ class RunInfo:
         return int(self.scenario.get("rounds", self.committed))
 
     @property
+    def strategy(self) -> str:
+        """The strategy's name, the label where no scenario says it."""
+        section = self.scenario.get("strategy", self.label)
+        return str(section["name"] if isinstance(section, Mapping) else section)
+
+    @property
     def name(self) -> str:
         """The scenario's name."""
         return str(self.scenario.get("name", "run"))

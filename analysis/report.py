@@ -32,13 +32,17 @@ from fedsim.nested import flat
 
 WORDS = {
     "Edge": "One simulated device and its user.",
+    "OOD edges": "Out of distribution: edges whose history the cloud never saw. It knows them from "
+    "their uploads alone. All others, whose history it trained on, are in-distribution edges.",
     "Channel": "One recommender that edges use, with a catalogue of its own.",
     "Round": "One step of time. Every next item of the round is predicted before it is seen, "
     "then joins the edge's history.",
     "Upload, answer": "What an edge sends of its recent items, and what the cloud sends back.",
     "Provision": "What every edge is given once, before round 1.",
-    "NDCG@K, Hit@K, MRR": "Quality of the ranking of the whole catalogue: whether the next item "
-    "is among the first K (Hit), weighted by its place (NDCG), or one over its place (MRR).",
+    "Ranked": "The items that the next item is ranked among: all of the channel's catalogue, or "
+    "without the edge's window or all items it has seen, or so many candidates drawn from these.",
+    "NDCG@K, Hit@K, MRR": "Quality of the ranking: whether the next item is among the first K "
+    "(Hit), weighted by its place (NDCG), or one over its place (MRR).",
     "Own \u2212 other": "What the sampled edges lose in NDCG when they are served with another "
     "edge's answer: the measure of personalisation.",
     "MACs": "Multiply-accumulates of one inference on the edge.",

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
 from analysis.labels import by_difference
 from analysis.load import RunInfo, Runs
+from analysis.settings import alternatives, apart, assigned, changed, ranked
 from analysis.streams import stream_settings
-from fedsim.nested import flat
-from fedsim.scenario import shipped_scenarios
-
-OWN = ("name", "description", "seed", "strategy", "engine")
-"""What a description does not speak of: the run's own, whatever the scenario."""
 
 
-def facts(runs: Runs) -> dict[str, str]:
-    """Return what was run, as name and value; where kinds of streams differ, each by name."""
+def facts(runs: Runs) -> dict[str, list[str]]:
+    """Return what was run, as name and values: one, or one for every kind of streams in order."""
     parts = runs.parts()
     if len(parts) == 1:
-        return _facts(runs)
-    names = titles(parts)
+        return {fact: [value] for fact, value in _facts(runs).items()}
     each = [_facts(part) for part in parts]
-    found = {"Scenario": ", ".join(names)}
+    found = {"Scenario": titles(parts)}
     for fact in dict.fromkeys(fact for part in each for fact in part if fact != "Scenario"):
         values = [part.get(fact, "none") for part in each]
-        told = (f"{value} ({name})" for value, name in zip(values, names, strict=True))
-        found[fact] = values[0] if len(set(values)) == 1 else ", ".join(told)
+        found[fact] = values if len(set(values)) > 1 else values[:1]
     return found
 
 
@@ -44,35 +37,35 @@ def headline(runs: Runs) -> str:
         return f"{runs.labels[0]} on {scenarios}"
     kinds = "on several kinds of streams" if len(runs.scenarios) == 1 else "on several scenarios"
     same = "on the same streams" if len(runs.parts()) == 1 else kinds
-    return f"{scenarios}: {len(runs.labels)} strategies {same}"
+    return f"{scenarios}: {counted(runs)} {same}"
+
+
+def counted(runs: Runs) -> str:
+    """Return what is compared in words: ``4 strategies``, ``2 runs of diet``."""
+    strategies = list(dict.fromkeys(info.strategy for info in runs.infos))
+    labels = len(runs.labels)
+    if labels == len(strategies):
+        return f"{labels} strategies"
+    what = "runs" if len(runs.infos) == labels else "settings"
+    of = strategies[0] if len(strategies) == 1 else f"{len(strategies)} strategies"
+    return f"{labels} {what} of {of}"
 
 
 def description(runs: Runs) -> str:
-    """Return the scenario's own words, and what was changed since they were written.
+    """Return the scenario's own words, what was changed since, and in what runs differ.
 
     A description tells numbers of its scenario file, and stays when these are overridden.
     There is none for runs on different streams.
     """
-    info = runs.infos[0]
-    text = str(info.scenario.get("description", ""))
+    differing = alternatives(apart(runs)) if len(runs.scenarios) == 1 else ""
+    told = f"The runs differ in {differing}." if differing else ""
+    text = str(runs.infos[0].scenario.get("description", "")).rstrip(".")
     if not text or len(runs.parts()) > 1:
-        return ""
-    changed = _changed(info, text)
-    if not changed:
-        return text
-    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
-    return f"As shipped: {text}. Changed here: {', '.join(changed[:4])}{more}."
-
-
-def _changed(info: RunInfo, text: str) -> list[str]:
-    """Return the settings of the shipped file that are others in the run, as ``key = value``."""
-    file = shipped_scenarios().get(info.name)
-    shipped = tomllib.loads(file.read_text(encoding="utf-8")) if file else {}
-    if shipped.get("description") != text:
-        return []
-    ours, theirs = flat(info.scenario), flat(shipped)
-    keys = [key for key in theirs if key.partition(".")[0] not in OWN]
-    return [f"{key} = {ours.get(key)}" for key in keys if ours.get(key) != theirs[key]]
+        return told
+    ours = [changed(info) for info in runs.infos]
+    common = {k: v for k, v in ours[0].items() if all(k in o and o[k] == v for o in ours)}
+    said = f"As shipped: {text}. Changed here: {assigned(common)}." if common else text
+    return f"{said.rstrip('.')}. {told}" if told else said
 
 
 def _facts(runs: Runs) -> dict[str, str]:
@@ -89,7 +82,8 @@ def _facts(runs: Runs) -> dict[str, str]:
         "Backbone": _names(infos, "model"),
         "Drift": _names(infos, "drift"),
         "Requests": _names(infos, "request"),
-        "Unseen edges": f"{edges['ood'].mean():.0%}" if edges["ood"].any() else "",
+        "Ranked": ranked(infos),
+        "OOD edges": f"{edges['ood'].mean():.0%}" if edges["ood"].any() else "",
         "Seeds": ", ".join(map(str, sorted({info.seed for info in infos}))),
     }
     return {name: value for name, value in found.items() if value}

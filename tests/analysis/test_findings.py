@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analysis import Runs, differences, load
+from analysis import Runs, compare, differences, load
 from analysis.changes import newcomers, through_drift
 from analysis.findings import findings
-from analysis.summary import description
+from analysis.load import RunInfo
+from analysis.settings import assigned, changed, ranked, toml_value
+from analysis.summary import counted, description, facts, headline
 from tests.analysis.factory import World, make_run
 
 WORLD = World("quickstart", edges=40, rounds=6, controls=0)
@@ -85,8 +88,6 @@ def test_findings_say_when_they_show_only_some(tmp_path: Path) -> None:
 
 
 def test_rejected_answers_and_training_are_told_where_there_are_any(runs: Runs) -> None:
-    from analysis import compare
-
     assert "Memory" not in said(runs)
     assert not {"too large", "MACs trained / round"} & set(compare(runs).text)
     tables = {name: [runs.query(f"select * exclude run from {name} where run = 2")]
@@ -119,3 +120,56 @@ def test_a_description_is_marked_where_its_numbers_were_overridden(tmp_path: Pat
     assert words(strategy={"name": "static"}, seed=9) == shipped.description
     assert words(rounds=4) == f"As shipped: {shipped.description}. Changed here: rounds = 4."
     assert words(name="mine", rounds=4) == shipped.description
+
+
+def test_defaults_are_no_changes_and_values_are_toml() -> None:
+    from fedsim.scenario import load_scenario
+
+    given = load_scenario("channels").model_dump(mode="json", exclude_none=True)
+    info = RunInfo("diet", 0, (10,), 1, scenario=given)
+    assert changed(info) == {}
+    given["channels"][1]["genres"] = ["Drama"]
+    given["budget"]["bytes_per_round"] = 512.0
+    given["evaluation"]["exclude"] = "none"
+    told = assigned(changed(info))
+    assert '{ name = "video", genres = ["Drama"] }' in told
+    assert 'evaluation.exclude = "none"' in told
+    assert "budget.bytes_per_round = 512.0" in told
+    read = tomllib.loads(f"channels = {toml_value(given['channels'])}")
+    assert read["channels"] == given["channels"]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "text"),
+    [
+        ({"exclude": "seen"}, "all but seen items"),
+        ({"exclude": "none", "candidates": 0}, "all items"),
+        ({"exclude": "window", "candidates": 1000}, "all but the window, 1,000 candidates"),
+        ({}, ""),
+    ],
+)
+def test_what_was_ranked_is_said(tmp_path: Path, evaluation: dict[str, object], text: str) -> None:
+    loaded = load(make_run(tmp_path, WORLD, "diet"))
+    made = replace(loaded.infos[0], scenario={**loaded.infos[0].scenario, "evaluation": evaluation})
+    loaded.infos = (made,)
+    assert facts(loaded).get("Ranked", [""]) == [text]
+    assert (f"Ranked: {text}." in compare(loaded).note) == bool(text)
+    others = [made, replace(made, label="b", scenario={"evaluation": {"exclude": "seen"}})]
+    if text != "all but seen items":
+        assert ranked(others) == f"diet {text or 'unknown'}; b all but seen items"
+
+
+def test_runs_of_one_strategy_are_counted_as_such_and_told_apart(tmp_path: Path) -> None:
+    worlds = [replace(WORLD, edges=n, rounds=r) for n, r in ((40, 6), (20, 4))]
+    made = load([make_run(tmp_path / str(w.edges), w, "diet") for w in worlds])
+    assert headline(made) == "quickstart: 2 runs of diet on several kinds of streams"
+    assert description(made) == "The runs differ in rounds (6, 4); population.edges (40, 20)."
+    assert facts(made)["Scenario"] == [
+        "quickstart, edges 40, rounds 6", "quickstart, edges 20, rounds 4",
+    ]  # fmt: skip
+    assert (facts(made)["Edges"], facts(made)["Rounds"]) == (["40", "20"], ["6", "4"])
+    both = [make_run(tmp_path, WORLD, name, label=label)
+            for name, label in (("diet", "a"), ("diet", "b"), ("static", "c"))]  # fmt: skip
+    assert counted(load(both)) == "3 runs of 2 strategies"
+    both += [make_run(tmp_path, WORLD, "diet", 1, "a"), make_run(tmp_path, WORLD, "diet", 1, "b")]
+    assert counted(load([*both[:2], *both[3:]])) == "2 settings of diet"

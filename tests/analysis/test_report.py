@@ -203,7 +203,7 @@ def test_runs_of_several_scenarios_are_shown_but_not_ranked(tmp_path: Path) -> N
     small = [World(name, edges=12, rounds=2, controls=0) for name in ("one", "two")]
     made = load([make_run(tmp_path, world, "static") for world in small])
     text = write_report(made, tmp_path / "out").read_text()
-    assert "one, two: 2 strategies on several scenarios" in text
+    assert "one, two: 2 runs of static on several scenarios" in text
     assert "static (two)" in text
     assert "over the same edges" not in text
     assert "Trade-off" not in {finding.about for finding in findings(made)}
