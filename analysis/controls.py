@@ -30,8 +30,8 @@ def controls(
         return ax
     for position, label in enumerate(measured.labels):
         values = {k: measured.of((label, k)) for k in kinds if (label, k) in measured.measured}
-        shift = 0.36 * ((position + 0.5) / len(measured.labels) - 0.5)
-        style = look(runs.looks[label]) | {"linewidth": 0.9}
+        shift = 0.72 * ((position + 0.5) / len(measured.labels) - 0.5)
+        style = look(runs.looks[label]) | {"linestyle": "", "markersize": 5.5}
         each = list(values.values())
         ax.errorbar(
             [kinds.index(kind) + shift for kind in values],
@@ -43,6 +43,9 @@ def controls(
         )
     ax.set_xticks(range(len(kinds)), [kind_text(kind) for kind in kinds])
     ax.set_xlim(-0.5, len(kinds) - 0.5)
+    ax.set_xticks([place + 0.5 for place in range(len(kinds) - 1)], minor=True)
+    ax.tick_params(axis="x", which="minor", length=0)
+    ax.grid(axis="x", which="minor")
     legend(ax)
     return ax
 

@@ -190,6 +190,13 @@ def seeds_text(seeds: int) -> str:
     return f"{seeds} seed" + ("s" if seeds != 1 else "")
 
 
+def listed(words: Sequence[str]) -> str:
+    """Join words: ``a``, ``a and b``, ``a, b and c``; ``a, b; c`` where they have commas."""
+    if any(", " in word for word in words):
+        return "; ".join(words)
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def bytes_text(value: float) -> str:
     """Return bytes in three digits.
 

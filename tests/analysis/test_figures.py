@@ -102,10 +102,23 @@ def test_traffic_grows_and_is_logarithmic_over_a_wide_range(
 
 
 def test_ecdf_rises_to_one_and_names_who_is_silent(runs: Runs) -> None:
-    found = lines(analysis.bandwidth_ecdf(runs))
-    assert "static (0 B)" in found
+    ax = analysis.bandwidth_ecdf(runs)
+    found = lines(ax)
+    assert "static" not in found
+    assert "(static sends nothing)" in ax.get_xlabel()
     assert found["diet"][-1, 1] == 1
     assert (np.diff(found["diet"], axis=0) >= 0).all()
+
+
+def test_lines_of_the_ecdf_are_named_where_they_are(runs: Runs, many: Runs) -> None:
+    ax = analysis.bandwidth_ecdf(runs)
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.texts] == ["long_diet", "diet", "full_download, 492 kB"]
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(ax.figure.bbox.x0 <= box.x0 and box.x1 <= ax.figure.bbox.x1 for box in boxes)
+    assert ax.get_legend() is None
+    assert "send nothing)" in analysis.bandwidth_ecdf(many).get_xlabel()
 
 
 def test_the_map_is_for_one_label(runs: Runs) -> None:
@@ -219,6 +232,9 @@ def test_controls_go_from_own_to_majority(runs: Runs) -> None:
     ticks = [text.get_text().replace("\n", " ") for text in ax.get_xticklabels()]
     assert ticks == ["own, fresh", "own, 1 old", "own, 5 old", "another edge's", "majority's "]
     assert [str(bars.get_label()) for bars in ax.containers] == ["diet", "long_diet"]
+    assert {str(line.get_linestyle()) for line in ax.get_lines()} == {"None"}
+    places = [bars.lines[0].get_xdata() for bars in ax.containers]  # type: ignore[attr-defined]
+    assert (places[1] - places[0] > 0.3).all()
 
 
 def test_unseen_edges_are_hollow(runs: Runs) -> None:
