@@ -29,13 +29,13 @@ def accuracy(
 ) -> Axes:
     """Draw accuracy by round for every label, with 95 % bands over edges.
 
-    `edges` is ``all``, ``known`` (the cloud trained on their history) or ``unseen``. A run of
-    one round is drawn as points with intervals. Rounds in which interests drift are shaded,
-    the darker the more edges drift.
+    `edges` is ``all``, ``known`` (in-distribution: the cloud trained on their history) or
+    ``unseen`` (OOD). A run of one round is drawn as points with intervals. Rounds in which
+    interests drift are shaded, the darker the more edges drift.
     """
     runs, ax = load(source), new_axes(ax)
     column, name = metric_column(runs, metric, k)
-    who = {"all": "", "known": ", edges the cloud trained on", "unseen": ", unseen edges"}[edges]
+    who = {"all": "", "known": ", in-distribution edges", "unseen": ", OOD edges"}[edges]
     if runs.last_round == 1:
         _points(ax, runs, column, EDGES[edges])
         ax.set(xlabel=name, title=f"Accuracy ({name}){who}")

@@ -19,7 +19,7 @@ EDGES = {
     "known": "(run, edge) not in (select (run, edge) from edges where ood)",
     "unseen": "(run, edge) in (select (run, edge) from edges where ood)",
 }
-"""Which edges: everybody, those whose history the cloud trained on, those it never saw."""
+"""Which edges: everybody, the in-distribution edges, the OOD edges."""
 
 BYTES = "(uplink_bytes + downlink_bytes)"
 

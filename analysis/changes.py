@@ -1,4 +1,4 @@
-"""How accuracy changes within a label: from known to unseen edges, and through a drift."""
+"""How accuracy changes within a label: on OOD edges, and through a drift."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Course:
     gaps: tuple[Estimate, ...]
 
 
-def newcomers(runs: Runs, column: str) -> list[Course]:
-    """Return of every label that has both the accuracy on known and on unseen edges."""
+def out_of_distribution(runs: Runs, column: str) -> list[Course]:
+    """Return of every label that has both the accuracy on in-distribution and on OOD edges."""
     parts = {who: EDGES[who] for who in ("known", "unseen")}
     return _courses(runs, parted_accuracy(runs, column, parts), tuple(parts))
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from analysis.aggregate import metric_column
-from analysis.changes import REACH, Course, newcomers, through_drift
+from analysis.changes import REACH, Course, out_of_distribution, through_drift
 from analysis.costs import costs
 from analysis.load import Runs
 from analysis.paired import control_accuracy, label_accuracy
 from analysis.pareto import standing
 from analysis.statistics import Estimate
-from analysis.style import bytes_text, rounds_text, seeds_text
-
-ARROW = "\u00a0\u2192\u00a0"
+from analysis.style import bytes_text, listed, rounds_text, seeds_text
 
 ALIKE = 1.05
 """Bytes that differ by less than this factor are about the same."""
@@ -23,16 +23,18 @@ ALIKE = 1.05
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A sentence or two, and the word they go under."""
+    """A sentence or two, the word they go under, and the numbers behind them, if many."""
 
     about: str
     text: str
+    title: str = ""
+    numbers: pd.DataFrame | None = None
 
 
 def findings(runs: Runs) -> list[Finding]:
     """Return the main findings of runs on the same streams, by what they measured."""
     column, name = metric_column(runs)
-    parts = (_accuracy, _bytes, _front, _storage, _personal, _unseen, _drift, _refused, _too_large)
+    parts = (_accuracy, _bytes, _front, _storage, _personal, _ood, _drift, _refused, _too_large)
     return [finding for part in parts for finding in part(runs, column, name)]
 
 
@@ -141,68 +143,60 @@ def _personal(runs: Runs, column: str, name: str) -> Iterator[Finding]:
         yield Finding("Personalisation", ". ".join(parts) + ".")
 
 
-def _unseen(runs: Runs, column: str, name: str) -> Iterator[Finding]:
-    courses = newcomers(runs, column)
+def _ood(runs: Runs, column: str, name: str) -> Iterator[Finding]:
+    courses = out_of_distribution(runs, column)
     if not courses:
         return
-    text = (
-        f"{name} on edges whose history the cloud trained on{ARROW}on edges it never saw "
-        "(in brackets the difference)"
-    )
-    text += _shown(courses, lambda course: course.values[1])
     gaps = {course.label: course.gaps[0] for course in courses}
-    text += _verdicts(
-        ("Clearly lower on unseen edges with", [n for n, gap in gaps.items() if gap.high < 0]),
-        ("clearly higher with", [n for n, gap in gaps.items() if gap.low > 0]),
-        ("no clear difference with", [n for n, gap in gaps.items() if not gap.excludes_zero]),
-    )
+    text = _verdicts(
+        len(courses),
+        (f"{name} is clearly lower on OOD edges with", [n for n, g in gaps.items() if g.high < 0]),
+        (f"{name} is clearly higher on OOD edges with", [n for n, g in gaps.items() if g.low > 0]),
+        ("There is no clear difference between OOD and in-distribution edges with",
+         [n for n, gap in gaps.items() if not gap.excludes_zero]),
+    )  # fmt: skip
     if any(gap.value > 0 for gap in gaps.values()):
-        text += (
-            " Unseen edges are other users, who need not be harder to predict: compare how the "
-            "two groups differ from strategy to strategy."
-        )
-    yield Finding("Newcomers", text)
+        text += " OOD edges are other users, who need not be harder to predict."
+    parts = ("in-distribution", "OOD", "difference")
+    yield Finding("OOD edges", text, f"{name} on both kinds of edges", _table(courses, parts))
 
 
 def _drift(runs: Runs, column: str, name: str) -> Iterator[Finding]:
     courses = through_drift(runs, column)
     if not courses:
         return
-    text = (
-        f"{name} of the drifting edges in up to {REACH} rounds before{ARROW}at the "
-        f"drift{ARROW}in the last rounds (in brackets the differences from before)"
-    )
-    text += _shown(courses, lambda course: course.values[2])
     fell = [course for course in courses if course.gaps[0].high < 0]
     low = [course.label for course in fell if course.gaps[1].high < 0]
-    text += _verdicts(
-        ("Clearly falls and is clearly lower at the end with", low),
-        ("falls and comes back with", [each.label for each in fell if each.label not in low]),
-        ("no clear fall with", [each.label for each in courses if each not in fell]),
-    )
-    yield Finding("Drift", text)
+    text = _verdicts(
+        len(courses),
+        (f"The drifting edges' {name} clearly falls and is clearly lower at the end with", low),
+        ("It falls and comes back with" if low else f"The drifting edges' {name} falls and "
+         "comes back with", [each.label for each in fell if each.label not in low]),
+        ("There is no clear fall with", [each.label for each in courses if each not in fell]),
+    )  # fmt: skip
+    title = f"{name} in up to {REACH} rounds before the drift, and what changes from there"
+    parts = ("before", "at the drift", "in the last rounds")
+    yield Finding("Drift", text, title, _table(courses, parts))
 
 
-def _shown(courses: Sequence[Course], value: Callable[[Course], float]) -> str:
-    """Return courses in words, with intervals: all, or the best and the last two by value."""
-    ranked = sorted(courses, key=value, reverse=True)
-    some = "" if len(ranked) <= 4 else f", for the best two and the last two of {len(ranked)}"
-    shown = ranked if len(ranked) <= 4 else [*ranked[:2], *ranked[-2:]]
-    return f"{some}: {'; '.join(map(_course, shown))}."
+def _table(courses: Sequence[Course], columns: Sequence[str]) -> pd.DataFrame:
+    """Return values, as many as fill the columns, and the gaps; the highest last value first."""
+    rows = []
+    for course in sorted(courses, key=lambda each: -each.values[-1]):
+        values = course.values[: len(columns) - len(course.gaps)]
+        gaps = [gap.text(sign=True) for gap in course.gaps]
+        rows.append([course.label, *(f"{value:.4f}" for value in values), *gaps])
+    return pd.DataFrame(rows, columns=["strategy", *columns])
 
 
-def _course(course: Course) -> str:
-    first, *later = (f"{value:.4f}" for value in course.values)
-    steps = [
-        f"{ARROW}{value} ({gap.text(sign=True)})"
-        for value, gap in zip(later, course.gaps, strict=True)
-    ]
-    return f"{course.label} {first}{''.join(steps)}"
-
-
-def _verdicts(*pairs: tuple[str, list[str]]) -> str:
-    told = "; ".join(f"{words} {listed(labels)}" for words, labels in pairs if labels)
-    return f" {told[0].upper()}{told[1:]}."
+def _verdicts(count: int, *pairs: tuple[str, list[str]]) -> str:
+    """Return a sentence for every verdict that somebody of so many got."""
+    told = []
+    for words, labels in pairs:
+        whole = f"{'any of the' if ' no ' in words else 'all'} {count} strategies"
+        who = whole if len(labels) == count > 2 else listed(labels)
+        told += [f"{words} {who}"] if labels else []
+    return f"{'. '.join(told)}."
 
 
 def _refused(runs: Runs, column: str, name: str) -> Iterator[Finding]:
@@ -218,10 +212,3 @@ def _share(runs: Runs, cost: str, about: str, words: str) -> Iterator[Finding]:
     if shares:
         parts = [f"{share:.1%} with {label}" for label, share in shares.items()]
         yield Finding(about, f"{words}: {listed(parts)}.")
-
-
-def listed(words: Sequence[str]) -> str:
-    """Join words: ``a``, ``a and b``, ``a, b and c``; ``a, b; c`` where they have commas."""
-    if any(", " in word for word in words):
-        return "; ".join(words)
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -74,17 +74,18 @@ def pictures(runs: Runs) -> Iterator[Picture]:
 
 
 def _bandwidth(runs: Runs) -> Iterator[Picture]:
+    """Yield the distribution of bytes; a map of each label whose bytes are uneven, or of one."""
     spread = {label: bandwidth_range(runs, label) for label in runs.labels}
     busy = [label for label in runs.labels if spread[label][1] > 0]
     if busy:
         yield Picture("bandwidth_ecdf", lambda ax: bandwidth_ecdf(runs, ax=ax), BANDWIDTH, _ECDF)
     uneven = [label for label in busy if spread[label][1] > EVEN * spread[label][0]]
-    for label in uneven if runs.last_round > 1 else ():
+    for label in uneven or busy[:1]:
         yield Picture(
             "bandwidth_map_" + re.sub(r"\W+", "_", label).strip("_"),
             partial(_map, runs, label),
             BANDWIDTH,
-            _MAP,
+            _MAP if uneven else _MAP_ALIKE,
         )
 
 
@@ -106,14 +107,14 @@ _DRIFT = (
     "deep accuracy falls, and how fast it comes back."
 )
 _OOD = (
-    "Filled: edges whose history the cloud trained on. Hollow: edges it knows from their "
-    "uploads alone. They are different users: compare how the two differ from strategy to "
-    "strategy."
+    "OOD (out-of-distribution) edges: their history the cloud never saw, it knows them from "
+    "their uploads alone. They are other users: compare how the two kinds differ from strategy "
+    "to strategy."
 )
 _CONTROLS = (
     "The same edges, served with answers that are not their own fresh one. Answers are "
-    "personal as far as accuracy falls from left to right; they go stale as far as it falls "
-    "over the ages (counted in interactions)."
+    "personal as far as another edge's serves worse than the own; they go stale as far as the "
+    "own serves worse with age (counted in interactions)."
 )
 _MEMORY = (
     "A point is the edges and rounds that had about so much room for an answer; device classes "
@@ -133,13 +134,17 @@ _STORAGE = (
     "is kept once, the rest once for each channel."
 )
 _ECDF = (
-    "Read up to a share of edges, then down: so many bytes a round suffice for them. Steep "
-    "lines: all edges pay alike. The provision is left out."
+    "Read up to a share of edges, then down: so many bytes a round suffice for them. An upright "
+    "line: all edges pay alike. The provision is left out."
 )
 _MAP = (
     f"A row is an edge (or a few, in at most {CELLS} rows), sorted by its total; a column is a "
     "round. Blank: nothing was sent. Each map has a scale of its own; there is none for a "
     "strategy whose edges all pay about the same in every round."
+)
+_MAP_ALIKE = (
+    "A row is an edge, a column is a round. All edges pay about the same in every round, so the "
+    "map has one colour; with the other strategies that send anything it is the same."
 )
 _PARTS = (
     "Parts (the blocks of a network, say) that the cloud chose for an edge, over all edges and "

@@ -1,4 +1,4 @@
-"""Figure: users the cloud trained on against users it never saw."""
+"""Figure: in-distribution edges against OOD edges, whose history the cloud never saw."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from analysis.style import below, muted, new_axes, note, styled, surface
 def ood(
     source: Source, *, metric: str = "ndcg", k: int | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw each label's accuracy on known (filled) and unseen (hollow) edges, 95 % intervals."""
+    """Draw accuracy on in-distribution (filled) and OOD edges (hollow), 95 % intervals."""
     runs, ax = load(source), new_axes(ax)
     column, name = metric_column(runs, metric, k)
-    ax.set(xlabel=name, title="Known against unseen edges")
+    ax.set(xlabel=name, title="In-distribution against OOD edges")
     if not runs.query("select count(*) as n from edges where ood")["n"].iloc[0]:
         note(ax, "the cloud trained on every edge")
         return ax
@@ -41,7 +41,7 @@ def ood(
 
 
 def _explain(ax: Axes) -> None:
-    kinds = {"known to the cloud": muted(), "unseen": surface()}
+    kinds = {"in-distribution edges": muted(), "OOD edges": surface()}
     handles = [
         Line2D(
             [],

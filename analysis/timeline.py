@@ -24,7 +24,7 @@ def timeline(runs: Runs) -> dict[str, Any]:
     """
     wheres = {"all edges": "true"}
     if runs.query("select 1 from edges where ood limit 1").size:
-        wheres |= {"known edges": EDGES["known"], "unseen edges": EDGES["unseen"]}
+        wheres |= {"in-distribution edges": EDGES["known"], "OOD edges": EDGES["unseen"]}
     if len(runs.channels) > 1:
         wheres |= {f"channel {name}": f"channel = {i}" for i, name in enumerate(runs.channels)}
     metrics = [metric_column(runs, metric) for metric in ("ndcg", "hit", "mrr")]

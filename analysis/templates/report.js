@@ -37,6 +37,12 @@
     }
     return +value.toPrecision(3) + " B";
   };
+  // Ticks in one unit, with as many digits as the one that needs most.
+  function sizes(ticks) {
+    const most = Math.max(...ticks.map(Math.abs));
+    const [power, unit] = [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]].find(([p]) => most >= p) || [1, "B"];
+    return even(ticks.map((v) => v / power)).map((text, i) => (ticks[i] ? text + " " + unit : "0"));
+  }
   const share = (value) => (value == null ? "–" : value.toFixed(4));
 
   // A kind of vertical axis: linear; by logarithm over more than 10 times; or, with zeros, asinh.
@@ -100,12 +106,14 @@
     if (chart.plot) chart.plot.destroy();
     const chosen = data.groups[Number(group.value)];
     const key = chart.bytes ? "bytes" : metric.value;
-    const columns = data.labels.map((label) => chosen.series[label][key])
-      .map((values) => (chart.bytes && values.every((v) => !v) ? values.map(() => null) : values));
+    const given = data.labels.map((label) => chosen.series[label][key]);
+    const silent = given.map((values) => chart.bytes && values.every((v) => !v));
+    const columns = given.map((values, i) => (silent[i] ? values.map(() => null) : values));
     const scale = distribution(columns, chart.bytes);
     const dashes = turns(columns);
     const repeated = (index) => data.looks[index] >= 8;
     const paint = data.looks.map((look) => color("--s" + (look % 8)));
+    // At rest the legend shows the last round.
     const format = chart.bytes ? size : share;
     const axis = {
       stroke: color("--muted"), grid: { stroke: color("--grid"), width: 1 }, ticks: { show: false },
@@ -121,15 +129,16 @@
         {
           ...axis, size: 62,
           ...(scale.distr === 3 ? { splits: decades, filter: (_, ticks) => ticks } : {}),
-          values: (_, ticks) => (chart.bytes ? ticks.map((v) => (v == null ? "" : size(v))) : even(ticks)),
+          values: (_, ticks) => (!chart.bytes ? even(ticks)
+            : scale.distr ? ticks.map((v) => (v == null ? "" : size(v))) : sizes(ticks)),
         },
       ],
       series: [
-        { label: "round", value: (_, v) => (v == null ? "–" : String(v)) },
+        { label: "round", value: (_, v, i, at) => String(at == null ? chosen.rounds.at(-1) : v) },
         ...data.labels.map((label, index) => ({
           label, stroke: paint[index], width: 1.8, show: !hidden.has(index), dash: dashes[index],
           points: { show: chosen.rounds.length <= 40, size: 5, fill: paint[index] },
-          value: (_, v) => format(v),
+          value: (_, v, i, at) => (silent[index] ? "0 B" : format(at == null ? columns[index].at(-1) : v)),
         })),
       ],
       legend: { markers: {

@@ -65,6 +65,44 @@ def test_many_methods_fit_a_phone(chromium: browser.Browser, tmp_path: Path) -> 
     assert chromium.complaints == []
 
 
+def test_legends_at_rest_show_the_last_round(chromium: browser.Browser, page: Path) -> None:
+    chromium.open(page, width=1200)
+    values = "[...document.querySelectorAll('#chart-%s .u-value')].map(e => e.textContent)"
+    rounds, *accuracies = chromium.evaluate(values % "accuracy")
+    assert rounds == "8"
+    assert len(accuracies) == len(LABELS)
+    assert all(0 < float(text) < 1 for text in accuracies)
+    rounds, static, *_ = chromium.evaluate(values % "bytes")
+    assert (rounds, static) == ("8", "0 B")
+
+
+def test_a_last_figure_alone_in_its_row_stands_in_the_middle(
+    chromium: browser.Browser, page: Path
+) -> None:
+    chromium.open(page, width=1200)
+    boxes = chromium.evaluate(
+        "[...document.querySelectorAll('.grid')].map(g => [g.children.length, "
+        "g.getBoundingClientRect(), g.lastElementChild.getBoundingClientRect()])"
+        ".map(([n, g, c]) => [n, g.left + g.width / 2, c.left + c.width / 2, c.width, g.width])"
+    )
+    odd = [each for each in boxes if each[0] % 2]
+    assert odd
+    for _, middle, own, width, whole in odd:
+        assert abs(middle - own) < 1
+        assert width < 0.52 * whole
+
+
+def test_names_stay_beside_their_markers(chromium: browser.Browser, page: Path) -> None:
+    chromium.open(page, width=390)
+    apart = (
+        "[...document.querySelectorAll('td .name')].filter(n => !n.closest('details'))"
+        ".map(n => [...n.children].map(c => c.getBoundingClientRect()))"
+        ".filter(([a, b]) => a.bottom <= b.top || b.height > 30).length"
+    )
+    assert chromium.evaluate("document.querySelectorAll('td .name').length") > 4
+    assert chromium.evaluate(apart) == 0
+
+
 def test_light_and_dark_really_differ(chromium: browser.Browser, page: Path) -> None:
     seen = {}
     for theme in ("light", "dark"):
@@ -123,7 +161,7 @@ def test_charts_follow_the_choice_of_metric_and_group(
         chromium.evaluate(pick.format("group", index))
     groups = "[...document.getElementById('group').options].map(o => o.textContent)"
     assert chromium.evaluate(groups) == [
-        "all edges", "known edges", "unseen edges", "channel home", "channel video",
+        "all edges", "in-distribution edges", "OOD edges", "channel home", "channel video",
         "channel music",
     ]  # fmt: skip
     assert chromium.evaluate("document.querySelectorAll('.plot canvas').length") == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis import Runs, compare, differences, load
-from analysis.changes import newcomers, through_drift
+from analysis.changes import out_of_distribution, through_drift
 from analysis.findings import findings
 from analysis.load import RunInfo
 from analysis.settings import assigned, changed, ranked, toml_value
@@ -50,8 +50,8 @@ def test_about_the_same_bytes_are_said_to_be_so(tmp_path: Path) -> None:
     )
 
 
-def test_newcomers_come_with_an_interval_and_a_conclusion(runs: Runs) -> None:
-    courses = {course.label: course for course in newcomers(runs, "ndcg_10")}
+def test_ood_edges_come_with_an_interval_and_a_conclusion(runs: Runs) -> None:
+    courses = {course.label: course for course in out_of_distribution(runs, "ndcg_10")}
     sums = runs.query("""
         select ood, sum(ndcg_10) / sum(targets) as r from ledger join edges using (run, edge)
         join runs using (run) where round > 0 and label = 'diet' group by run, ood order by run, ood
@@ -61,9 +61,12 @@ def test_newcomers_come_with_an_interval_and_a_conclusion(runs: Runs) -> None:
     gap = courses["diet"].gaps[0]
     assert gap.value == pytest.approx(unseen - known)
     assert gap.low < gap.value < gap.high
-    text = said(runs)["Newcomers"]
-    assert gap.text(sign=True) in text
-    assert re.search(r"(Clearly|[Nn]o clear difference) .*\.$", text)
+    (found,) = (each for each in findings(runs) if each.about == "OOD edges")
+    assert re.match(r"NDCG@10 is clearly \w+ on OOD edges with|There is no clear diff", found.text)
+    assert not re.search(r"\d\.\d", found.text)
+    assert found.numbers is not None
+    row = found.numbers[found.numbers["strategy"] == "diet"].to_numpy()[0, 1:]
+    assert row.tolist() == [f"{known:.4f}", f"{unseen:.4f}", gap.text(sign=True)]
 
 
 def test_drift_comes_with_intervals_and_a_conclusion(runs: Runs) -> None:
@@ -76,15 +79,24 @@ def test_drift_comes_with_intervals_and_a_conclusion(runs: Runs) -> None:
                                                  and round = 5 and drift_true)""")
     one = through_drift(load(runs.infos[0].path), "ndcg_10")[0]  # type: ignore[arg-type]
     assert one.values[1] == pytest.approx(float(frame["r"].iloc[0]))
-    assert "Clearly falls and is clearly lower at the end with static" in said(runs)["Drift"]
+    (found,) = (each for each in findings(runs) if each.about == "Drift")
+    assert found.text == (
+        "The drifting edges' NDCG@10 clearly falls and is clearly lower at the end with all 4 "
+        "strategies."
+    )
+    assert found.numbers is not None
+    assert found.numbers[found.numbers["strategy"] == "static"].to_numpy()[0, 1:].tolist() == [
+        f"{static.values[0]:.4f}", *(gap.text(sign=True) for gap in static.gaps),
+    ]  # fmt: skip
 
 
-def test_findings_say_when_they_show_only_some(tmp_path: Path) -> None:
+def test_a_verdict_on_all_strategies_names_none(tmp_path: Path) -> None:
     world = replace(WORLD, ood=0.4)
-    names = ("static", "diet", "long_diet", "fedavg", "dieting")
-    text = said(load([make_run(tmp_path, world, name) for name in names]))["Newcomers"]
-    assert ", for the best two and the last two of 5: " in text
-    assert text.count("\u2192") == 5
+    names = ("static", "full_download", "fedavg")
+    made = load([make_run(tmp_path, world, "static", label=name) for name in names])
+    text = said(made)["OOD edges"]
+    assert re.match(r".* with (all|any of the) 3 strategies\.", text)
+    assert not any(name in text for name in names)
 
 
 def test_rejected_answers_and_training_are_told_where_there_are_any(runs: Runs) -> None:

@@ -81,12 +81,18 @@ def test_the_page_begins_with_words_and_numbers(page: Path, runs: Runs) -> None:
     assert "<h1>interest_drift: 4 strategies on the same streams</h1>" in text
     said = {finding.about: finding.text for finding in findings(runs)}
     assert list(said) == [
-        "Accuracy", "Bandwidth", "Trade-off", "Storage", "Personalisation", "Newcomers", "Drift",
+        "Accuracy", "Bandwidth", "Trade-off", "Storage", "Personalisation", "OOD edges", "Drift",
     ]  # fmt: skip
     assert said["Accuracy"].startswith("long_diet reaches NDCG@10 0.1")
     assert "static sends nothing after the provision" in said["Bandwidth"]
     assert "with long_diet" in said["Personalisation"]
     assert all(label in text for label in LABELS)
+    assert "<summary>NDCG@10 on both kinds of edges</summary>" in text
+    assert "whole catalogue" not in text
+    words = re.sub(
+        r"<style.*?</style>|<script.*?</script>|<pre.*?</pre>", "", text, flags=re.DOTALL
+    )
+    assert not re.search(r"[Nn]ewcomer|[Uu]nseen|known edges|never saw its", words)
 
 
 def test_one_run_of_one_round_makes_a_page_without_charts(plain: Runs, tmp_path: Path) -> None:
@@ -106,10 +112,12 @@ def test_a_page_shows_nothing_twice_and_nothing_there_is_not(tmp_path: Path) -> 
     text = page.read_text()
     assert text.count("Accuracy of every round") == 1
     assert "Shaded" not in text
-    assert "bandwidth_map" not in text
+    assert "All edges pay about the same in every round" in text
     assert "3 rounds)" in text
     files = {file.stem for file in (page.parent / "figures").glob("*.svg")}
-    assert files == {"accuracy", "traffic", "storage", "bandwidth_ecdf"}
+    assert files == {
+        "accuracy", "traffic", "storage", "bandwidth_ecdf", "bandwidth_map_full_download",
+    }  # fmt: skip
 
 
 def test_one_round_is_one_round(plain: Runs, tmp_path: Path) -> None:

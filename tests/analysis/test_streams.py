@@ -124,7 +124,7 @@ def test_a_page_about_several_scenarios_keeps_them_apart(tmp_path: Path) -> None
     assert facts(runs)["Edges"] == ["12", "20"]
     assert facts(runs)["Data"] == ["synthetic"]
     quick, other = ({f.about for f in findings(part)} for part in runs.parts())
-    assert other - quick == {"Newcomers"}
+    assert other - quick == {"OOD edges"}
 
 
 def test_rounds_of_another_scenario_do_not_shorten_a_run(whole: Path, tmp_path: Path) -> None:

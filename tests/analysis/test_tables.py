@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis import Runs, Table, compare, differences, load, paper
-from analysis.changes import newcomers
+from analysis.changes import out_of_distribution
 from analysis.compare import count_text
 from analysis.paper import Entry, differences_from_paper, measure
 from analysis.style import bytes_text
@@ -155,5 +155,8 @@ def test_an_interval_does_not_depend_on_the_populations_beside_it(tmp_path: Path
     small, large = (make_run(tmp_path / str(w.edges), w, "diet") for w in worlds)
     alone, mixed = compare(small), compare([large, small])
     assert mixed.text.iloc[1, 1:].tolist() == alone.text.iloc[0, 1:].tolist()
-    gaps = [[each.gaps for each in newcomers(load(s), "ndcg_10")] for s in ([large, small], small)]
+    gaps = [
+        [each.gaps for each in out_of_distribution(load(s), "ndcg_10")]
+        for s in ([large, small], small)
+    ]
     assert gaps[0][1] == gaps[1][0]
