@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.text import Annotation
 from matplotlib.ticker import PercentFormatter
+from matplotlib.transforms import Bbox
 
 from analysis.aggregate import bytes_per_edge
 from analysis.axes import byte_axis
@@ -19,6 +22,9 @@ from analysis.style import bytes_text, ink, legend, listed, new_axes, styled, su
 
 NAMED, LONG = 8, 24
 """More lines than this, or a label of more letters, stand in a legend and not at their lines."""
+
+HEIGHTS = (0.9, 0.79, 0.68, 0.57, 0.46, 0.35, 0.24, 0.13)
+"""Shares of edges at which a label may stand."""
 
 WIDTH = 60
 """Letters of a line below the axis."""
@@ -60,9 +66,9 @@ def bandwidth_ecdf(source: Source, *, ax: Axes | None = None) -> Axes:
     busy = frame.groupby("label")["bytes"].transform("max") > 0
     if len(positive) == busy.sum() and high < ALIKE * low:
         ax.set_xlim(low / ALIKE, high * ALIKE)
-    quiet = f"\n({listed(silent)} send{'s' * (len(silent) == 1)} nothing)" if silent else ""
+    quiet = f"({listed(silent)} send{'s' * (len(silent) == 1)} nothing)" if silent else ""
     ax.set(
-        xlabel=f"bytes per edge and round, up and down{wrapped(quiet, WIDTH)}",
+        xlabel=f"bytes per edge and round, up and down\n{wrapped(quiet, WIDTH)}".rstrip(),
         ylabel="share of edges",
         title="Per-client bandwidth",
     )
@@ -74,18 +80,37 @@ def bandwidth_ecdf(source: Source, *, ax: Axes | None = None) -> Axes:
 
 
 def _name_lines(ax: Axes, lines: Mapping[str, Curve]) -> None:
-    """Write each label beside its line, one below the other; the bytes too, where all pay alike."""
-    ordered = sorted(lines, key=lambda label: float(np.median(lines[label][0])))
-    heights = np.linspace(0.9, 0.9 - 0.11 * (len(ordered) - 1), len(ordered))
-    for label, height in zip(ordered, heights, strict=True):
-        sizes, shares, gid = lines[label]
-        at = float(np.interp(height, shares, sizes))
+    """Write each label beside its line, where it hides least of others; the bytes too, if alike."""
+    ax.figure.canvas.draw()
+    frame, taken = ax.get_window_extent(), list[Bbox]()
+    grid = np.linspace(0, 1, 201)
+    points = {
+        label: ax.transData.transform(np.stack([np.interp(grid, shares, sizes), grid], 1))
+        for label, (sizes, shares, _) in lines.items()
+    }
+    for label, (sizes, shares, gid) in lines.items():
         alike = sizes.max() < ALIKE * sizes.min()
-        right = ax.transAxes.inverted().transform(ax.transData.transform((at, height)))[0] > 0.55
-        ax.annotate(
-            f"{label}, {bytes_text(at)}" if alike else label,
-            (at, height), (-6 if right else 6, 0), textcoords="offset points",
-            ha="right" if right else "left", va="center", color=ink(),
+        text = ax.annotate(
+            f"{label}, {bytes_text(float(np.median(sizes)))}" if alike else label, (0, 0), (0, 0),
+            textcoords="offset points", va="center", color=ink(),
             fontsize=rcParams["legend.fontsize"], gid=gid,
-            bbox={"facecolor": surface(), "edgecolor": "none", "pad": 1},
+            bbox={"facecolor": surface(), "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
+        others = np.concatenate([np.empty((0, 2)), *(points[o] for o in points if o != label)])
+        hidden: list[tuple[float, int, float, int, Bbox]] = []
+        for height, side in product(HEIGHTS, (1, -1)):
+            _put(text, float(np.interp(height, shares, sizes)), height, side)
+            box = text.get_window_extent().padded(2)
+            outside = box.x0 < frame.x0 or box.x1 > frame.x1
+            hides = box.count_contains(others) + 100 * box.count_overlaps(taken)
+            hidden.append((hides + 1000 * outside, len(hidden), height, side, box))
+        *_, height, side, box = min(hidden)
+        _put(text, float(np.interp(height, shares, sizes)), height, side)
+        taken.append(box)
+
+
+def _put(text: Annotation, x: float, height: float, side: int) -> None:
+    """Move a label to the right (1) or the left (-1) of its line."""
+    text.xy = (x, height)
+    text.set_position((6 * side, 0))
+    text.set_horizontalalignment("left" if side > 0 else "right")

@@ -113,8 +113,10 @@ def test_ecdf_rises_to_one_and_names_who_is_silent(runs: Runs) -> None:
 def test_lines_of_the_ecdf_are_named_where_they_are(runs: Runs, many: Runs) -> None:
     ax = analysis.bandwidth_ecdf(runs)
     ax.figure.canvas.draw()
-    assert [text.get_text() for text in ax.texts] == ["long_diet", "diet", "full_download, 492 kB"]
+    assert [text.get_text() for text in ax.texts] == ["diet", "long_diet", "full_download, 492 kB"]
     boxes = [Text.get_window_extent(text) for text in ax.texts]
+    drawn = [line.get_transform().transform(line.get_xydata()) for line in ax.get_lines()]
+    assert not any(box.count_contains(points) for box in boxes for points in drawn)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert all(ax.figure.bbox.x0 <= box.x0 and box.x1 <= ax.figure.bbox.x1 for box in boxes)
     assert ax.get_legend() is None
