@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fedsim.answers import majority_row
 from fedsim.codecs.base import Column
 from fedsim.data.base import Streams
-from fedsim.errors import ConfigError
+from fedsim.errors import ConfigError, PluginError
 from fedsim.plugins import Options, Plugin
 from fedsim.setting import Arrays, Provision, Setting, Uploads
 
@@ -178,8 +178,20 @@ class EdgeCloudStrategy(Strategy, Plugin):
         return self.columns()
 
     def codec(self, column: Column) -> Options:
-        """Return the codec of a column: the option named ``codec`` unless overridden."""
-        options: Options = self.config.codec
+        """Return the codec of a column: the option named ``codec`` unless overridden.
+
+        Raises
+        ------
+        PluginError
+            There is no such option.
+        """
+        options = getattr(self.config, "codec", None)
+        if not isinstance(options, Options):
+            raise PluginError(
+                f"{type(self.config).__name__} has no option 'codec' that says how column "
+                f"'{column.name}' travels; add to it: codec: CodecOptions = "
+                f"Field(default='{'dense' if column.kind == 'dense' else 'bitmask'}')"
+            )
         return options
 
     def fit(self, history: tuple[Streams, ...]) -> None:

@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 from fedsim.answers import held_rows, spread
 from fedsim.arrays import Named
 from fedsim.budget import spend
+from fedsim.cloud import hooks
 from fedsim.cloud.kit import Kit
 from fedsim.errors import RunError
 from fedsim.files import disk, write_atomic
@@ -116,8 +117,8 @@ class Answering:
         if self.strategy.federated:
             edges = sent["names"][sent[f"{channel}.edges"]]
             nothing = Uploads(edges, np.empty((len(edges), 0), np.int32))
-            return self.strategy.answer(channel, nothing, round)
-        return self.strategy.answer(channel, self.uploads(channel, round, sent), round)
+            return hooks.answer(self.strategy, channel, nothing, round)
+        return hooks.answer(self.strategy, channel, self.uploads(channel, round, sent), round)
 
     def _mirror(self, cell: int, round: int, names: NDArray[np.int64]) -> CellStore:
         """Return what the cloud knows the edges to hold when a round begins."""
@@ -126,7 +127,7 @@ class Answering:
         else:
             store = CellStore(self.folder, cell, len(names), len(self.columns))
             for c, columns in enumerate(self.at_rest):
-                store.put(c, np.arange(len(names)), seal(columns, self.strategy.initial(c)))
+                store.put(c, np.arange(len(names)), seal(columns, hooks.initial(self.strategy, c)))
         free = self.memory.free(names, round)
         for c, columns in enumerate(self.at_rest):
             make_room(self.half, store, columns, c, names, free)

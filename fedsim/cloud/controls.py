@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.arrays import Named
+from fedsim.cloud import hooks
 from fedsim.memory import Memory
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig
@@ -89,7 +90,7 @@ def _kinds(
             names = sent[cell]["names"][sample]
             items = sent[cell][f"{channel}.lag{lag}"][sample]
             uploads = Uploads(names, items, memory.free(names, round))
-            parts.append(strategy.answer(channel, uploads, round))
+            parts.append(hooks.answer(strategy, channel, uploads, round))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     own = at(0)
@@ -101,5 +102,5 @@ def _kinds(
         whose = np.empty(count, np.int64)
         whose[order] = np.roll(order, 1)
         kinds["other"] = {name: values[whose] for name, values in own.items()}
-    kinds["majority"] = strategy.majority(channel, own)
+    kinds["majority"] = hooks.majority(strategy, channel, own)
     return kinds

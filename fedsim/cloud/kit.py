@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 from fedsim import plugins
 from fedsim.answers import Columns
 from fedsim.arrays import pack, unpack
+from fedsim.cloud import hooks
 from fedsim.codecs.base import Codec
 from fedsim.edges.side import make_columns
 from fedsim.errors import RunError
@@ -60,7 +61,7 @@ class Kit:
             full = dict(arrays) | _side_information(strategy, c)
             columns = make_columns(strategy, c, full)
             if columns:
-                initial = seal(at_rest(columns), strategy.initial(c))
+                initial = seal(at_rest(columns), hooks.initial(strategy, c))
                 full["initial"] = np.frombuffer(initial.row(0), np.uint8)
             channels.append(full)
         whole = Provision(provision.shared, tuple(channels), provision.candidates)
@@ -119,7 +120,7 @@ class Kit:
 
 def _side_information(strategy: EdgeCloudStrategy, channel: int) -> dict[str, NDArray[Any]]:
     found = {}
-    sample = strategy.sample(channel)
+    sample = hooks.sample(strategy, channel)
     for column in strategy.columns_of(channel):
         config = strategy.codec(column)
         codec: Codec = plugins.load("codecs", config.name)(config, column)

@@ -304,7 +304,7 @@ class CellRound:
             edge = int(self.cell.edges[edges[targets.owner[np.argmax(ranks < 0)]]])
             raise RunError(
                 f"edge {edge}, channel {channel}, round {self.round}: its scores are not numbers: "
-                "the weights it ranks with diverged; lower strategy.lr or train.lr"
+                "the weights diverged (lower strategy.lr or train.lr), or scores() is wrong"
             )
         counts = np.bincount(targets.owner, minlength=len(edges))
         return {"targets": counts, **ranking_sums(ranks, targets.owner, len(edges), config.ks)}
@@ -332,7 +332,7 @@ class CellRound:
         for name, values in message.items():
             if name.startswith(prefix):
                 kind, _, column = name.removeprefix(prefix).partition(".")
-                found.setdefault(kind, {})[column] = values
+                found.setdefault(kind, {})[column] = values.copy()  # torch wants to write
         if not found:
             return []
         sample = np.asarray(message[f"{channel}.sample"], np.int64)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numba import njit
 from numpy.typing import NDArray
 
 from fedsim import rng
+from fedsim.errors import PluginError
 from fedsim.population import ChannelStreams
 from fedsim.scenario import EvaluationConfig
 from fedsim.setting import Arrays
@@ -57,11 +60,16 @@ def rank_targets(
     position in `streams`; `candidates` (owners, n) restricts the ranking to these items and
     the target. A target that is itself excluded (a repeat, when seen items are left out)
     ranks last; -1 where a score that is ranked is not a number.
+
+    Raises
+    ------
+    PluginError
+        The edge half's scores are of another shape or type than it promises.
     """
     ranks = np.empty(len(targets.owner), np.int64)
     for part, owner, windows, slot in _groups(half, streams, targets, edges):
         own = {name: row if len(row) == 1 else row[owner] for name, row in rows.items()}
-        scores = half.scores(channel, own, windows).numpy()[slot]
+        scores = _checked(half, channel, windows, half.scores(channel, own, windows))[slot]
         where, position = edges[targets.owner[part]], targets.position[part]
         wanted = streams.items[streams.offsets[where] + position]
         if candidates is not None:
@@ -69,6 +77,24 @@ def rank_targets(
         first = _first_excluded(position, config.exclude, half.backbone.window)
         ranks[part] = _ranks(scores, wanted, streams.items, streams.offsets[where], first, position)
     return ranks
+
+
+def _checked(
+    half: EdgeHalf, channel: int, windows: NDArray[np.int32], scores: object
+) -> NDArray[np.floating[Any]]:
+    """Return scores as they were promised; the compiled ranking checks no bounds."""
+    wanted = (*windows.shape[:2], half.setting.channels[channel].num_items + 1)
+    if isinstance(scores, torch.Tensor):
+        if scores.dtype in (torch.float32, torch.float64) and scores.shape == wanted:
+            return scores.detach().numpy()
+        given = f"{scores.dtype} {tuple(scores.shape)}".removeprefix("torch.")
+    else:
+        given = f"a {type(scores).__name__}"
+    raise PluginError(
+        f"scores() of {type(half).__name__} gave {given}, wanted a tensor of float32 "
+        f"(B, K, V + 1) = {wanted}: B edges, K windows each, a score for padding and for each of "
+        "the V items; mend scores()"
+    )
 
 
 def sample_candidates(

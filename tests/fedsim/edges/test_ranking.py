@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
+from fedsim.errors import PluginError
 from fedsim.population import ChannelStreams
 from fedsim.scenario import EvaluationConfig
 from fedsim.strategy import EdgeHalf
@@ -23,6 +25,7 @@ class LastItem:
     """Scores that depend on the edge's own row and the window's items."""
 
     backbone = SimpleNamespace(window=WINDOW)
+    setting = SimpleNamespace(channels=(SimpleNamespace(num_items=ITEMS),))
 
     def scores(
         self, channel: int, rows: dict[str, NDArray[Any]], windows: NDArray[np.int32]
@@ -124,6 +127,45 @@ def test_scores_that_are_not_numbers_are_no_perfect_model(
     half, config = cast(EdgeHalf, Diverged()), EvaluationConfig(exclude=exclude)
     ranks = rank_targets(half, 0, rows, streams, targets, np.arange(4), config)
     assert ((ranks < 0) == (targets.owner == 3)).all()
+
+
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        (lambda scores: scores[..., :20].contiguous(), r"float32 \(4, 8, 20\)"),
+        (lambda scores: scores[..., 1:], r"float32 \(4, 8, 30\)"),
+        (lambda scores: scores[:1], r"float32 \(1, 8, 31\)"),
+        (lambda scores: scores[:, 0], r"float32 \(4, 31\)"),
+        (lambda scores: scores.long(), r"int64 \(4, 8, 31\)"),
+        (lambda scores: scores.numpy(), "a ndarray"),
+    ],
+)
+def test_scores_of_another_shape_or_type_are_told(
+    streams: ChannelStreams, made: Callable[[torch.Tensor], Any], given: str
+) -> None:
+    """The compiled ranking checks no bounds: a short row would be read and written past its end."""
+
+    class Wrong(LastItem):
+        def scores(self, *args: Any) -> Any:
+            return made(super().scores(*args))
+
+    targets, rows = Targets(*streams.targets(1)), {"row": np.zeros((1, 1))}
+    told = rf"scores\(\) of Wrong gave {given}, wanted .* \(B, K, V \+ 1\) = \(4, 8, 31\)"
+    with pytest.raises(PluginError, match=told):
+        rank_targets(
+            cast(EdgeHalf, Wrong()), 0, rows, streams, targets, np.arange(4), EvaluationConfig()
+        )
+
+
+def test_scores_may_be_doubles_and_remember_how_they_were_made(streams: ChannelStreams) -> None:
+    class Doubles(LastItem):
+        def scores(self, *args: Any) -> torch.Tensor:
+            return super().scores(*args).double().requires_grad_()
+
+    targets, rows = Targets(*streams.targets(1)), {"row": np.zeros((1, 1))}
+    args = (0, rows, streams, targets, np.arange(4), EvaluationConfig())
+    found = rank_targets(cast(EdgeHalf, Doubles()), *args)
+    assert found.tolist() == rank_targets(cast(EdgeHalf, LastItem()), *args).tolist()
 
 
 def test_a_score_that_is_not_ranked_may_be_anything(streams: ChannelStreams) -> None:
