@@ -3,7 +3,7 @@
 A plugin is one module in its family's package, holding one public class that extends the
 family's base; the module's name is the plugin's name. Nothing is registered by hand.
 Outside packages add theirs by an entry point in the group ``fedsim.FAMILY`` or are named
-in full as ``my.module:Class``.
+in full as ``my.module:Class``, a file of the current folder among them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
@@ -73,6 +77,8 @@ def load(family: str, name: str) -> Any:
     PluginError
         The name is unknown, or what it names does not extend the family's base.
     """
+    if ":" in name:
+        look_in([Path.cwd()])
     path = name if ":" in name else available(family).get(name)
     if path is None:
         hint = nearest(name, available(family))
@@ -81,6 +87,28 @@ def load(family: str, name: str) -> Any:
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise PluginError(f"'{name}' is no member of '{family}': it must extend {base.__name__}")
     return cls
+
+
+def look_in(folders: Iterable[str | Path]) -> None:
+    """Let modules be imported from folders, too, after whatever is installed.
+
+    Processes that are started for a run are told the same folders.
+    """
+    sys.path += [str(folder) for folder in folders if str(folder) not in sys.path]
+
+
+def folders_of(config: BaseModel) -> list[str]:
+    """Return the folders of the modules a config's plugins are named in full by."""
+    found = set()
+    for value in dict(config).values():
+        if isinstance(value, Options) and ":" in value.name:
+            module = importlib.import_module(value.name.partition(":")[0])
+            depth = module.__name__.count(".") + hasattr(module, "__path__")
+            if file := getattr(module, "__file__", None):
+                found.add(str(Path(file).resolve().parents[depth]))
+        if isinstance(value, BaseModel):
+            found.update(folders_of(value))
+    return sorted(found)
 
 
 def options(family: str, value: object) -> Options:
@@ -123,20 +151,34 @@ PolicyOptions = _section("policies")
 def _attribute(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"cannot load '{path}': {error}") from error
+        return getattr(_import(module), name)
+    except AttributeError as error:
+        raise PluginError(f"cannot load '{path}': {error}; mend the name") from error
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _broken(name, error) from error
+        file = f"{name.replace('.', '/')}.py"
+        raise PluginError(
+            f"there is no module '{name}': neither is one installed, nor is there {file} in "
+            f"{Path.cwd()}; give the command in the folder of {file}, or set PYTHONPATH to it"
+        ) from error
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> PluginError:
+    return PluginError(
+        f"'{name}' cannot be loaded: {type(error).__name__}: {error}; mend it, or move it away"
+    )
 
 
 def _member(module_name: str, base: type) -> type | None:
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise PluginError(
-            f"'{module_name}' cannot be loaded: {type(error).__name__}: {error}; mend it, or move "
-            "it away"
-        ) from error
-    for name, value in vars(module).items():
+    for name, value in vars(_import(module_name)).items():
         own = inspect.isclass(value) and value.__module__ == module_name
         if own and not name.startswith("_") and issubclass(value, base):
             return value  # type: ignore[no-any-return]

@@ -3,7 +3,8 @@
 The cloud counts what was uploaded lately and answers everybody with the counts; an edge ranks
 by what it was answered. Nothing is registered; a file in ``strategies/`` is found by its name.
 
-Command: ``python docs/examples/own_strategy.py [OUT]``.
+Command: ``python docs/examples/own_strategy.py [OUT]``, or, in the folder of this file,
+``fedsim run quickstart --strategy own_strategy:Trending``.
 """
 
 import sys

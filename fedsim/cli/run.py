@@ -72,9 +72,7 @@ def _resumed(
     from fedsim.engine.directory import read_scenario
     from fedsim.scenario import load_scenario
 
-    if scenario is not None:
-        return load_scenario(scenario, overrides or (), changes)
-    if overrides or changes:
-        read_scenario(path)
-        return load_scenario(path / "scenario.toml", overrides or (), changes)
-    return None
+    if scenario is None and not overrides and not changes:
+        return None
+    read_scenario(path)  # which also finds the run's plugins, wherever the command is given
+    return load_scenario(scenario or path / "scenario.toml", overrides or (), changes)

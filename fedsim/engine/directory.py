@@ -18,6 +18,7 @@ from fedsim.engine.parts import check_parts, code_digest
 from fedsim.errors import ConfigError, RunError
 from fedsim.files import write_atomic
 from fedsim.nested import flat
+from fedsim.plugins import folders_of, look_in
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig, load_scenario
 
@@ -33,6 +34,22 @@ PACKAGES = (
     "scipy",
     "safetensors",
 )
+
+FOLDERS = "plugin_folders"
+"""What ``env.json`` calls the folders of plugins that are named in full."""
+FIRST = (
+    "name",
+    "strategy.name",
+    "data.name",
+    "rounds",
+    "seed",
+    "model.name",
+    "drift.name",
+    "request.name",
+)
+"""Keys that tell one scenario from another at a glance."""
+SHOWN = 3
+"""Keys an error names."""
 
 
 def create_run_dir(scenario: ScenarioConfig, out: Path, label: str | None = None) -> Path:
@@ -82,10 +99,19 @@ def read_scenario(run_dir: Path) -> ScenarioConfig:
     file = run_dir / "scenario.toml"
     if not file.is_file():
         raise RunError(f"{run_dir} is no run directory: it has no scenario.toml; name one of runs/")
+    look_in(_plugin_folders(run_dir / "env.json"))
     try:
         return load_scenario(file)
     except ConfigError as error:
         raise RunError(f"the run cannot be read by this fedsim: {error}") from error
+
+
+def _plugin_folders(file: Path) -> list[str]:
+    """Return the folders a run's plugins were in; nothing where that cannot be read."""
+    try:
+        return list(map(str, json.loads(file.read_text())[FOLDERS]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 def check_same(run_dir: Path, scenario: ScenarioConfig) -> None:
@@ -100,11 +126,15 @@ def check_same(run_dir: Path, scenario: ScenarioConfig) -> None:
         flat(part.model_dump(mode="json", exclude={"engine", "description"}))
         for part in (scenario, read_scenario(run_dir))
     )
-    names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+    order = dict.fromkeys((*FIRST, *sorted(ours | theirs)))
+    names = [name for name in order if ours.get(name) != theirs.get(name)]
     if names:
         shown = ", ".join(
-            f"{name} = {ours.get(name)!r} (the run has {theirs.get(name)!r})" for name in names[:3]
+            f"{name} = {ours.get(name)!r} (the run has {theirs.get(name)!r})"
+            for name in names[:SHOWN]
         )
+        if len(names) > SHOWN:
+            shown += f" and {len(names) - SHOWN} more"
         raise RunError(
             f"{run_dir} is a run of another scenario: {shown}; resume it without naming a "
             "scenario, or start a new run"
@@ -152,6 +182,7 @@ def describe_environment(scenario: ScenarioConfig, population: Population) -> di
         "dirty": bool(_git("status", "--porcelain")),
         "seed": scenario.seed,
         "identity": scenario.identity(),
+        FOLDERS: folders_of(scenario),
     }
 
 

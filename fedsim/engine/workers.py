@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from fedsim.engine.internals import SUPERLINK_NODE_ID, identify
 from fedsim.engine.messages import content_bytes, release
 from fedsim.engine.packing import PackedMessage, PackedRecord, pack_batch, unpack_message
 from fedsim.errors import RunError
+from fedsim.plugins import look_in
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MAX_START_FAILURES = 3
@@ -35,6 +37,8 @@ class WorkerSpec:
     num_nodes: int
     run_id: int
     run_config: Mapping[str, bool | float | str]
+    folders: tuple[str, ...]
+    """Where the grid's process imports from, so that a worker finds the same plugins."""
 
 
 class Worker:
@@ -46,6 +50,7 @@ class Worker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # before the app imports torch
+        look_in(spec.folders)
         identify(spec.run_id, SUPERLINK_NODE_ID)
         self._spec = spec
         self._app: ClientApp | Error | None = None
@@ -147,7 +152,7 @@ def make_slots(
             f"app_factory {app_factory!r} cannot be sent to a worker ({error}); give a "
             "function of a module, or functools.partial of one"
         ) from error
-    spec = WorkerSpec(pickled, num_nodes, run_id, run_config)
+    spec = WorkerSpec(pickled, num_nodes, run_id, run_config, tuple(filter(None, sys.path)))
     actor_class = ray.remote(Worker).options(num_cpus=1, max_restarts=0)
     return [Slot(actor_class, spec) for _ in range(workers)]
 

@@ -270,6 +270,11 @@ def test_resume_refuses_another_scenario(tiny_file: Path, tmp_path: Path) -> Non
     assert "is a run of another scenario: population.edges = 13 (the run has 12)" in told
     told = fail(1, "run", tiny_file, "--seed", 9, "--resume", path)
     assert "is a run of another scenario: seed = 9 (the run has 0)" in told
+    told = fail(1, "run", "--resume", path, "--strategy", "popularity", "--rounds", 9)
+    assert "scenario: strategy.name = 'popularity' (the run has 'static'), rounds = 9 (the" in told
+    told = fail(1, "run", "quickstart", "--resume", path)
+    assert "scenario: name = 'quickstart' (the run has 'tiny'), strategy.name = " in told
+    assert re.search(r" and \d+ more; resume it without naming a scenario", told)
     succeed("run", tiny_file, "--resume", path, "--workers", 0)
 
 
