@@ -20,6 +20,8 @@ from fedsim.scenario import ScenarioConfig
 
 SHOWN_ROUNDS = 12
 """Rounds the live table keeps in sight."""
+EVERY_S = 10.0
+"""Seconds between two lines about a training off a terminal."""
 
 
 @cache
@@ -41,13 +43,31 @@ def hushed(quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def progress(label: str, steps: int) -> Iterator[Callable[[], None]]:
-    """Yield what advances a progress bar by a step; it is drawn on a terminal only."""
+    """Yield what advances a progress bar by a step; off a terminal it is a line now and then."""
     if not console().is_terminal:
-        yield lambda: None
+        yield _Lines(label, steps).advance
         return
     with Progress(console=console(), transient=True) as bar:
         task = bar.add_task(label, total=steps)
         yield lambda: bar.advance(task)
+
+
+class _Lines:
+    """Progress as lines: one when it begins, then one every `EVERY_S` seconds."""
+
+    def __init__(self, label: str, steps: int) -> None:
+        self.label, self.steps, self.done = label, steps, 0
+        self._say()
+
+    def advance(self) -> None:
+        self.done += 1
+        if time.monotonic() >= self.next:
+            self._say()
+
+    def _say(self) -> None:
+        self.next = time.monotonic() + EVERY_S
+        text = f"training {self.label}: {self.done:,} of {self.steps:,} steps"
+        console().print(text, markup=False, soft_wrap=True)
 
 
 class Display:

@@ -107,6 +107,7 @@ def test_progress_is_a_line_a_round_on_standard_error(tiny_file: Path, tmp_path:
         "1/2",
         "2/2",
     ]
+    assert "training base/home: 0 of " in done.stderr
     assert "round 1/2" not in done.stdout
     assert call("run", tiny_file, "--out", tmp_path, "--quiet").stderr == ""
 

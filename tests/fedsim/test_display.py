@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from fedsim.cloud.tally import Tally
-from fedsim.display import Display, in_bytes, progress, shown
+from fedsim.display import Display, hushed, in_bytes, progress, shown
 from fedsim.ledger import rows, schema
 from fedsim.scenario import ScenarioConfig
 from tests.studies import tiny
@@ -57,8 +57,20 @@ def test_stopping_twice_or_before_the_start_does_nothing() -> None:
     display.stop()
 
 
-def test_progress_off_a_terminal_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("training", 3) as advance:
+def test_progress_off_a_terminal_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 100, 4))
+    monkeypatch.setattr("fedsim.display.time.monotonic", lambda: next(clock))
+    with progress("base/[home]", 1200) as advance:
+        for _ in range(5):
+            advance()
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"training base/[home]: {done} of 1,200 steps" for done in (0, 3)]
+
+
+def test_progress_is_silent_when_hushed(capsys: pytest.CaptureFixture[str]) -> None:
+    with hushed(quiet=True), progress("training", 3) as advance:
         advance()
     assert capsys.readouterr().err == ""
 
