@@ -1,4 +1,4 @@
-# make demo    compare strategies on small scenarios and write a report (about five minutes)
+# make demo    compare strategies on small scenarios and write a report (3 to 5 minutes)
 # make test    ruff, mypy and every test
 # make lint    ruff and mypy only
 # make bench   benchmarks, each against a bound or a peer measured in the same run

@@ -19,6 +19,7 @@ _MEANINGS = {
     errno.EACCES: ("permission is denied", "choose a folder that can be written"),
     errno.EPERM: ("permission is denied", "choose a folder that can be written"),
     errno.ENOTDIR: ("a folder of its path is a file", "choose another folder"),
+    errno.ENOENT: ("there is no {name}, and it cannot be made", "choose another folder"),
     errno.EEXIST: ("a folder of its path is a file", "choose another folder"),
 }
 
@@ -97,7 +98,8 @@ def disk(file: Path, asked: str = "written") -> Iterator[None]:
     except OSError as error:
         default = (error.strerror or str(error), "mend the folder")
         meaning, fix = _MEANINGS.get(error.errno or 0, default)
-        raise StoreError(f"{file}: cannot be {asked}: {meaning}; {fix}, then go on") from error
+        why = meaning.replace("{name}", str(error.filename))
+        raise StoreError(f"{file}: cannot be {asked}: {why}; {fix}, then go on") from error
 
 
 class _Sink(io.BufferedWriter):

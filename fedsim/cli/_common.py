@@ -93,13 +93,25 @@ def display(quiet: bool, *, study: bool = False) -> Iterator[Display]:
         path = None if study else getattr(error, "path", shown.path)
         way_on = "finished runs are kept, the same command goes on with the others"
         if path:
-            way_on = f"committed rounds are kept, resume with: fedsim run --resume {path}"
+            kept = "committed rounds are kept" if _committed(path) else "no round was committed"
+            way_on = f"{kept}, resume with: fedsim run --resume {path}"
         elif not study:
             way_on = "nothing had begun, give the same command again"
         typer.echo(f"interrupted; {way_on}", err=True)
         raise typer.Exit(130) from error
     finally:
         shown.stop()
+
+
+def _committed(path: Path) -> int:
+    """Return how many rounds of a run are committed, 0 where its ledger cannot be read."""
+    from fedsim.engine.run import Run
+    from fedsim.errors import FedsimError
+
+    try:
+        return Run(path).rounds_done
+    except FedsimError:
+        return 0
 
 
 def out() -> Console:

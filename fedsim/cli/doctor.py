@@ -50,5 +50,5 @@ def _verdict(findings: Sequence[Finding]) -> str:
     if "bad" in states:
         return f"fedsim cannot run yet: first mend what is marked bad ({states.count('bad')})"
     notes = states.count("note")
-    optional = f"; {notes} marked note can wait until you need it" if notes else ""
+    optional = f"; what is marked note ({notes}) only some scenarios or tests need" if notes else ""
     return f"fedsim can run{optional}; begin with: fedsim run quickstart"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fedsim.errors import ConfigError, WireError
 from fedsim.layout import Layout
-from fedsim.plugins import Options, Plugin
+from fedsim.plugins import Options, Plugin, available, load
 from fedsim.ragged import Ragged
 
 Rows = NDArray[Any]
@@ -82,9 +82,10 @@ class Codec(Plugin):
     def __init__(self, config: Options, column: Column) -> None:
         if column.kind not in self.kinds:
             name, kinds = config.name or type(self).__name__, ", ".join(sorted(self.kinds))
+            fitting = [each for each in available("codecs") if column.kind in _kinds(each)]
             raise ConfigError(
-                f"codec '{name}' takes columns of kind {kinds}, but column "
-                f"'{column.name}' is of kind '{column.kind}'; choose another codec for it"
+                f"codec '{name}' takes columns of kind {kinds}, but column '{column.name}' is "
+                f"of kind '{column.kind}'; choose one of {', '.join(fitting)}"
             )
         self.config = config
         self.column = column
@@ -140,6 +141,11 @@ class Codec(Plugin):
         if column.kind == "mask":
             check_spare(rows, column.layout.size)
         return np.ascontiguousarray(rows)
+
+
+def _kinds(name: str) -> frozenset[str]:
+    kinds: frozenset[str] = load("codecs", name).kinds
+    return kinds
 
 
 def reject_rows(bad: NDArray[np.bool_], reason: str) -> None:
