@@ -48,7 +48,7 @@ class CooccurrenceEdge(EdgeHalf):
 
 
 class Cooccurrence(EdgeCloudStrategy):
-    """Counts which items follow which in history."""
+    """Ranks by what followed the window's items in history."""
 
     Config = CooccurrenceConfig
     edge = CooccurrenceEdge

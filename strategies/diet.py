@@ -40,7 +40,7 @@ class DietEdge(MaskEdge):
 
 
 class Diet(MaskStrategy):
-    """Trains a generator a channel and answers every upload with a mask."""
+    """Trains a generator per channel and answers every upload with a mask."""
 
     Config = DietConfig
     edge = DietEdge

@@ -78,7 +78,7 @@ class DuetEdge(ShippedEdge):
 
 
 class Duet(GeneratedStrategy):
-    """Trains a backbone and a hypernetwork a channel; answers every upload with a head."""
+    """Trains a backbone and a hypernetwork per channel; answers every upload with a head."""
 
     Config = DuetConfig
     edge = DuetEdge

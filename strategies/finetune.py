@@ -58,7 +58,7 @@ class FinetuneEdge(LocalSgdEdge):
 
 
 class Finetune(EdgeCloudStrategy):
-    """Trains one dense model a channel and leaves the rest to the edges."""
+    """Trains one dense model per channel, which every edge trains on for itself."""
 
     Config = FinetuneConfig
     edge = FinetuneEdge

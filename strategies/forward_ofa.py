@@ -137,7 +137,7 @@ class ForwardOfaEdge(EdgeHalf):
 
 
 class ForwardOfa(EdgeCloudStrategy):
-    """Trains a controller and a mapper a channel, and answers every upload with a network."""
+    """Trains a controller and a mapper per channel, and answers every upload with a network."""
 
     Config = ForwardOfaConfig
     edge = ForwardOfaEdge

@@ -61,7 +61,7 @@ class FullDownloadEdge(DenseEdge):
 
 
 class FullDownload(EdgeCloudStrategy):
-    """Trains one dense model a channel, on and on, and answers everybody with it."""
+    """Trains one dense model per channel, on and on, and answers everybody with it."""
 
     Config = FullDownloadConfig
     edge = FullDownloadEdge

@@ -71,7 +71,7 @@ class GaterEdge(SparseEdge):
 
 
 class Gater(EdgeCloudStrategy):
-    """Trains a backbone and its gater a channel and answers with the open rows."""
+    """Trains a backbone and its gater per channel and answers with the open rows."""
 
     Config = GaterConfig
     edge = GaterEdge

@@ -85,7 +85,7 @@ class LocalVectorEdge(UserVectorEdge):
 
 
 class LocalVector(UserVector):
-    """Trains a backbone a channel and what reads uploads; ships both."""
+    """Trains a backbone per channel and what reads uploads; ships both."""
 
     Config = LocalVectorConfig
     edge = LocalVectorEdge

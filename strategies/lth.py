@@ -37,7 +37,7 @@ class LthConfig(PrunedConfig):
 
 
 class Lth(Pruned):
-    """Looks for a winning ticket and trains it."""
+    """Lottery ticket: keeps the largest trained weights, pruned and set back in rounds."""
 
     Config = LthConfig
     config: LthConfig

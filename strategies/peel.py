@@ -144,7 +144,7 @@ class PeelEdge(ShippedEdge):
 
 
 class Peel(EdgeCloudStrategy):
-    """Learns tables and weights of groups; answers what is worth most and fits."""
+    """Answers with the blocks of item embeddings that are worth most and fit into memory."""
 
     Config = PeelConfig
     edge = PeelEdge

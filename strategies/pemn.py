@@ -48,7 +48,7 @@ class PemnEdge(GlobalMaskEdge):
 
 
 class Pemn(GlobalMaskStrategy):
-    """Learns one mask a channel over layers that all repeat one prototype."""
+    """Learns one mask per channel over layers that all repeat one prototype."""
 
     Config = PemnConfig
     edge = PemnEdge

@@ -34,7 +34,7 @@ class PopularityEdge(EdgeHalf):
 
 
 class Popularity(EdgeCloudStrategy):
-    """Counts the items of history."""
+    """Ranks by how often items occur in history."""
 
     Config = PopularityConfig
     edge = PopularityEdge

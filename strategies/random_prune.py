@@ -22,7 +22,7 @@ class RandomPruneConfig(PrunedConfig):
 
 
 class RandomPrune(Pruned):
-    """Keeps a random part of each layer."""
+    """Keeps a random part of each layer's weights and trains it from scratch."""
 
     Config = RandomPruneConfig
     config: RandomPruneConfig

@@ -63,7 +63,7 @@ class GemLearner(PrunedLearner):
 
 
 class RareGem(Pruned):
-    """Finds a gem and trains it."""
+    """GEM-MINER: learns at the start which random weights to keep, then trains these."""
 
     Config = RareGemConfig
     config: RareGemConfig

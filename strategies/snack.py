@@ -64,7 +64,7 @@ class SnackEdge(UserVectorEdge):
 
 
 class Snack(UserVector):
-    """Trains a backbone a channel, then what reads uploads; answers with codes."""
+    """Trains a backbone per channel, then what reads uploads; answers with codes."""
 
     Config = SnackConfig
     edge = SnackEdge

@@ -32,7 +32,7 @@ class SnipConfig(PrunedConfig):
 
 
 class Snip(Pruned):
-    """Keeps what the loss of one batch depends on most."""
+    """Keeps the weights that the loss depends on most before any training."""
 
     Config = SnipConfig
     config: SnipConfig

@@ -42,7 +42,7 @@ class StaticEdge(ShippedEdge):
 
 
 class Static(EdgeCloudStrategy):
-    """Trains one dense model a channel and answers nobody."""
+    """Trains one dense model per channel, ships it once and answers nobody."""
 
     Config = StaticConfig
     edge = StaticEdge

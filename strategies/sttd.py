@@ -81,7 +81,7 @@ class SttdEdge(EdgeHalf):
 
 
 class Sttd(EdgeCloudStrategy):
-    """Trains the cores of a model a channel and ships them once."""
+    """Trains a model per channel whose layers are products of small cores, shipped once."""
 
     Config = SttdConfig
     edge = SttdEdge

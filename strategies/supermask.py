@@ -69,7 +69,7 @@ class SupermaskEdge(GlobalMaskEdge):
 
 
 class Supermask(GlobalMaskStrategy):
-    """Learns one mask a channel, by sampling or by edge-popup."""
+    """Learns one mask per channel over random weights that are never trained."""
 
     Config = SupermaskConfig
     edge = SupermaskEdge

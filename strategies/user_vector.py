@@ -65,7 +65,7 @@ class UserVectorEdge(ShippedEdge):
 
 
 class UserVector(GeneratedStrategy):
-    """Trains a backbone a channel, then what reads uploads; answers with vectors."""
+    """Trains a backbone per channel, then what reads uploads; answers with vectors."""
 
     Config = UserVectorConfig
     edge = UserVectorEdge

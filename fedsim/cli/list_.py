@@ -58,7 +58,8 @@ def _headline(file: Path) -> str:
 
 
 def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
+    """Return what a class says of itself: one without a word has not its base's."""
+    return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
 
 
 def _indented(rows: dict[str, str]) -> object:

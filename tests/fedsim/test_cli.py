@@ -25,6 +25,7 @@ from fedsim.engine.run import Interrupted, Run
 from fedsim.errors import StoreError
 from fedsim.scenario import load_scenario
 from fedsim.study import Variant, _job
+from strategies.static import Static
 
 VERBS = ("run", "compare", "report", "paper", "cost", "list", "doctor", "data fetch", "data stats")
 
@@ -551,6 +552,12 @@ def test_list_knows_every_family(tmp_path: Path) -> None:
     assert all(line for rows in found.values() for line in rows.values())
     assert "sudden" in succeed("list", "drifts")
     assert "sasrec" not in succeed("list", "drifts")
+
+
+def test_list_does_not_say_of_a_class_what_its_base_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = type("Silent", (Static,), {})
+    monkeypatch.setattr("fedsim.plugins.load", lambda *_: silent)
+    assert json.loads(succeed("list", "strategies", "--json"))["strategies"]["static"] == ""
 
 
 def test_data_stats_of_a_synthetic_scenario(tiny_file: Path) -> None:
