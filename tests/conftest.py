@@ -17,6 +17,12 @@ settings.register_profile(
 settings.load_profile("fedsim")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--strategy", metavar="NAME", help="check this strategy's conformance only; or file:Class"
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what tests train out of the user's cache, and the user's out of tests."""

@@ -52,7 +52,8 @@ class Own(EdgeCloudStrategy):
         return self.setting.channels[0].num_items + 1
 
     def provision(self) -> Provision:
-        return Provision(channels=({},), candidates=({},))
+        count = len(self.setting.channels)
+        return Provision(channels=({},) * count, candidates=({},) * count)
 
     def initial(self, channel: int) -> Arrays:
         return {"scores": np.zeros((1, self.width), np.float32)}

@@ -1,4 +1,4 @@
-"""A strategy's hooks that give rows of answers, called and held to what `columns_of` promises."""
+"""A strategy's hooks, called and held to what they promise: names, types, shapes, channels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,26 @@ import numpy as np
 
 from fedsim.codecs.base import Column
 from fedsim.errors import PluginError
-from fedsim.setting import Arrays, Uploads
+from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy
+
+
+def provision(strategy: EdgeCloudStrategy) -> Provision:
+    """Return what every edge is given once.
+
+    Raises
+    ------
+    PluginError
+        It is not made for the scenario's channels.
+    """
+    given, wanted = strategy.provision(), len(strategy.setting.channels)
+    if len(given.channels) != wanted or len(given.candidates) != wanted:
+        raise PluginError(
+            f"provision() of {type(strategy).__name__} gave {len(given.channels)} channels and "
+            f"{len(given.candidates)} candidates, but the scenario has {wanted} of them; give a "
+            "table of arrays, or {}, for each"
+        )
+    return given
 
 
 def initial(strategy: EdgeCloudStrategy, channel: int) -> Arrays:

@@ -55,7 +55,7 @@ class Kit:
         To each channel's arrays come ``codec.COLUMN``, a codec's side information fitted on
         the strategy's sample answers, and ``initial``, the record every edge holds at first.
         """
-        provision = strategy.provision()
+        provision = hooks.provision(strategy)
         channels = []
         for c, arrays in enumerate(provision.channels):
             full = dict(arrays) | _side_information(strategy, c)

@@ -35,9 +35,11 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.fixture(params=STRATEGIES)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Check all strategies, or the one that ``--strategy`` names, wherever it is."""
+    if "name" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--strategy")
+        metafunc.parametrize("name", [chosen] if chosen else STRATEGIES)
 
 
 def hard(name: str) -> ScenarioConfig:

@@ -11,6 +11,7 @@ import pytest
 
 from fedsim.engine.run import run
 from fedsim.errors import PluginError, RunError
+from fedsim.setting import Provision
 from fedsim.strategy import StrategyConfig
 from tests.own import NAME, Own, OwnEdge
 from tests.studies import tiny
@@ -50,6 +51,15 @@ def test_rows_that_are_not_the_columns_are_told(
     with pytest.raises(PluginError) as told:
         start(tmp_path)
     assert f"{hook}() of Own {said}" in str(told.value)
+
+
+def test_a_provision_for_other_channels_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Own, "provision", lambda *_: Provision(channels=({},)))
+    told = r"provision\(\) of Own gave 1 channels and 0 candidates, but the scenario has 1 of them"
+    with pytest.raises(PluginError, match=told):
+        start(tmp_path)
 
 
 def test_a_sample_may_lack_columns_but_not_have_others(
