@@ -102,7 +102,10 @@ def test_short_options_and_set_change_the_scenario(tiny_file: Path, tmp_path: Pa
     assert (scenario.evaluation.ks, scenario.stream.history) == ((5, 10), 0.4)
 
 
-def test_progress_is_a_line_a_round_on_standard_error(tiny_file: Path, tmp_path: Path) -> None:
+def test_progress_is_a_line_a_round_on_standard_error(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path / "empty"))  # what is found is not trained
     done = call("run", tiny_file, "--out", tmp_path)
     assert [line.split()[1] for line in done.stderr.splitlines() if line.startswith("round")] == [
         "1/2",
