@@ -40,6 +40,15 @@ class Epoch:
     ndcg: float
     hit: float
 
+    @property
+    def told(self) -> str:
+        """In a line.
+
+        >>> Epoch(3.14159, 0.0617, 0.12).told
+        'loss 3.142, NDCG@10 0.0617, Hit@10 0.1200'
+        """
+        return f"loss {self.loss:.4g}, NDCG@10 {self.ndcg:.4f}, Hit@10 {self.hit:.4f}"
+
 
 class Trainer:
     """Takes optimiser steps on a learner's next-item loss over some streams.
@@ -189,7 +198,7 @@ def train(
                 losses.append(trainer.step(targets, groups[start : start + config.batch], rate))
                 bar()
             history.append(Epoch(float(np.mean(losses)), *trainer.validate(validation)))
-            log.info("%s epoch %d: %s", purpose, epoch + 1, history[-1])
+            log.info("%s epoch %d: %s", purpose, epoch + 1, history[-1].told)
             _check_finite(history, config, purpose, validated=len(validation) > 0)
             if not history[-1].ndcg <= best:
                 best, best_state, waited = history[-1].ndcg, _copy(learner), 0
