@@ -5,6 +5,7 @@ a `Table`; `runs` is a run directory, several, or a ledger frame.
 """
 
 from analysis.accuracy import accuracy
+from analysis.answer_bytes import answer_bytes
 from analysis.bandwidth_ecdf import bandwidth_ecdf
 from analysis.bandwidth_map import bandwidth_map
 from analysis.compare import compare, differences
@@ -26,6 +27,7 @@ __all__ = [
     "Runs",
     "Table",
     "accuracy",
+    "answer_bytes",
     "bandwidth_ecdf",
     "bandwidth_map",
     "compare",

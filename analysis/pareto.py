@@ -58,7 +58,7 @@ def pareto(
     if len(costs) > NAMED or max(map(len, costs)) > LONG:
         legend(ax)
     else:
-        _name_points(ax, costs, front)
+        name_points(ax, costs, front)
     return ax
 
 
@@ -102,7 +102,7 @@ def stand(costs: Mapping[str, Cost], difference: Callable[[str, str], Estimate])
     return made
 
 
-def _name_points(ax: Axes, costs: Mapping[str, Cost], front: Sequence[Cost]) -> None:
+def name_points(ax: Axes, costs: Mapping[str, Cost], front: Sequence[Cost]) -> None:
     """Write each label near its point, where it hides least; a thin line leads to far ones."""
     ax.figure.canvas.draw()
     frame, taken = ax.get_window_extent(), _drawn(ax, costs, front)

@@ -13,6 +13,7 @@ from matplotlib.transforms import Bbox
 
 import analysis
 from analysis import Runs, load
+from analysis.costs import costs
 from analysis.looks import look
 from analysis.pareto import accuracy_and_bytes, stand
 from analysis.statistics import Estimate
@@ -24,9 +25,9 @@ from tests.analysis.conftest import LABELS
 from tests.analysis.factory import METHODS, World, make_run
 
 FIGURES = [
-    analysis.accuracy, analysis.bandwidth_ecdf, analysis.bandwidth_map, analysis.controls,
-    analysis.drift_response, analysis.memory, analysis.memory_use, analysis.ood, analysis.pareto,
-    analysis.storage, analysis.traffic,
+    analysis.accuracy, analysis.answer_bytes, analysis.bandwidth_ecdf, analysis.bandwidth_map,
+    analysis.controls, analysis.drift_response, analysis.memory, analysis.memory_use,
+    analysis.ood, analysis.pareto, analysis.storage, analysis.traffic,
 ]  # fmt: skip
 
 
@@ -178,6 +179,15 @@ def test_pareto_names_every_label(runs: Runs) -> None:
     cost, estimate = accuracy_and_bytes(runs, "ndcg_10")["static"]
     assert cost == 3 * 163_840
     assert estimate.low < estimate.value < estimate.high
+
+
+def test_answers_of_no_bytes_stand_at_nothing(runs: Runs) -> None:
+    ax = analysis.answer_bytes(runs)
+    found = {str(each.get_label()): each[0].get_xydata()[0] for each in ax.containers}
+    paid = costs(runs)
+    assert set(found) == set(LABELS)
+    assert found["static"][0] == 0
+    assert found["diet"][0] == paid["diet"]["answer_bytes"] > 0
 
 
 @pytest.fixture(scope="module")
