@@ -7,12 +7,15 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from filelock import FileLock, Timeout
 
 from fedsim.engine.parts import check_parts, code_digest
 from fedsim.errors import ConfigError, RunError
@@ -50,6 +53,34 @@ FIRST = (
 """Keys that tell one scenario from another at a glance."""
 SHOWN = 3
 """Keys an error names."""
+
+
+@contextmanager
+def only_here(run_dir: Path) -> Iterator[None]:
+    """Keep other processes of this machine from going on with the same run meanwhile.
+
+    A killed process lets go of it. Where the folder takes no locks, nothing is kept from it.
+
+    Raises
+    ------
+    RunError
+        Another process is at the run.
+    """
+    lock = FileLock(run_dir / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            f"{run_dir}: another process is at this run; wait until it ends, or end it, and give "
+            "the command again"
+        ) from error
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def create_run_dir(scenario: ScenarioConfig, out: Path, label: str | None = None) -> Path:

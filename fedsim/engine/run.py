@@ -14,7 +14,7 @@ from fedsim.client_app import make_client_app
 from fedsim.cores import usable_cores
 from fedsim.display import Display, hushed
 from fedsim.engine.base_grid import BaseGrid
-from fedsim.engine.directory import check_same, create_run_dir, read_scenario
+from fedsim.engine.directory import check_same, create_run_dir, only_here, read_scenario
 from fedsim.engine.local_grid import LocalGrid
 from fedsim.errors import FedsimError
 from fedsim.population import Population
@@ -139,6 +139,12 @@ def _is_provisioned(run_dir: Path) -> bool:
 
 
 def _hold(run_dir: Path, scenario: ScenarioConfig, display: Display | None) -> Run:
+    with only_here(run_dir):
+        _converse(run_dir, scenario, display)
+    return Run(run_dir)
+
+
+def _converse(run_dir: Path, scenario: ScenarioConfig, display: Display | None) -> None:
     shown = display or Display(quiet=True)
     config: dict[str, bool | float | int | str] = {
         "run-dir": str(run_dir),
@@ -159,7 +165,6 @@ def _hold(run_dir: Path, scenario: ScenarioConfig, display: Display | None) -> R
         if _is_provisioned(run_dir):
             error.add_note(f"resume with: fedsim run --resume {run_dir}")
         raise
-    return Run(run_dir)
 
 
 def make_grid(scenario: ScenarioConfig, config: dict[str, bool | float | int | str]) -> BaseGrid:

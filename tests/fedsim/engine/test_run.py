@@ -244,6 +244,32 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert resume(stopped.value.path).rounds_done == 3
 
 
+def test_two_processes_do_not_go_on_with_one_run(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted) as stopped:
+        run(tiny(), out=tmp_path, display=StopAfter(1))
+    code = (
+        "import sys, pathlib, fedsim.engine.directory as directory\n"
+        "with directory.only_here(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    path = stopped.value.path
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    before = ledger_bytes(Run(path))
+    with pytest.raises(RunError, match=r"another process is at this run; wait until it ends"):
+        resume(path)
+    assert ledger_bytes(Run(path)) == before
+    other.kill()
+    other.wait()
+    assert resume(path).rounds_done == 3
+
+
 def test_a_run_of_another_scenario_is_not_resumed(tmp_path: Path) -> None:
     done = run(tiny("static"), out=tmp_path)
     other = tiny("static", **{"evaluation.exclude": "seen", "engine.workers": 2})
