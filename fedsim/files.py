@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from fedsim.errors import StoreError
 
 _MEANINGS = {
@@ -35,6 +37,32 @@ def write_atomic(file: Path, *parts: bytes | str) -> None:
     with replacing(file) as sink:
         for part in parts:
             sink.write(part.encode() if isinstance(part, str) else part)
+
+
+@contextmanager
+def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep other processes of this machine out, where the lock's folder takes locks.
+
+    A killed process lets go of it. Without `wait` what another process holds is told at once.
+
+    Raises
+    ------
+    filelock.Timeout
+        Another process is inside, and this one is not to wait.
+    """
+    lock = FileLock(file, timeout=-1 if wait else 0)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:  # an OSError, too
+        raise
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fedsim.engine.parts import check_parts, code_digest
 from fedsim.errors import ConfigError, RunError
-from fedsim.files import write_atomic
+from fedsim.files import locked, write_atomic
 from fedsim.nested import flat
 from fedsim.plugins import folders_of, look_in
 from fedsim.population import Population
@@ -66,21 +66,14 @@ def only_here(run_dir: Path) -> Iterator[None]:
     RunError
         Another process is at the run.
     """
-    lock = FileLock(run_dir / "run.lock")
     try:
-        lock.acquire(timeout=0)
+        with locked(run_dir / "run.lock", wait=False):
+            yield
     except Timeout as error:
         raise RunError(
             f"{run_dir}: another process is at this run; wait until it ends, or end it, and give "
             "the command again"
         ) from error
-    except OSError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def create_run_dir(scenario: ScenarioConfig, out: Path, label: str | None = None) -> Path:

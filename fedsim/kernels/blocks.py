@@ -123,15 +123,6 @@ TOGETHER, SPREAD = _under_masks()
 """What `together` and `spread_over` make of bytes, uint8 (word, mask)."""
 
 
-def _select() -> NDArray[np.uint8]:
-    """Return where each one of every byte is, and then where its zeros are, uint8 (256, 8)."""
-    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-    return np.argsort(1 - bits, axis=1, kind="stable").astype(np.uint8)
-
-
-SELECT = _select()
-
-
 def words_of(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return packed masks as words of 64 bits, (rows, words)."""
     rows, length = packed.shape

@@ -18,7 +18,6 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from fedsim.kernels.blocks import SELECT
 from fedsim.kernels.select import select
 from fedsim.kernels.threads import over_rows
 
@@ -26,7 +25,11 @@ LANES = 8
 """Inputs multiplied at a time, each in a register lane of its own."""
 FAST = {"contract", "reassoc", "nsz"}
 COUNTS = np.bitwise_count(np.arange(256, dtype=np.uint8)).astype(np.int64)
-PLACES = SELECT.astype(np.int32)
+PLACES = np.argsort(
+    1 - np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"),
+    axis=1,
+    kind="stable",
+).astype(np.int32)
 """For each byte how many bits are set, and which, before those that are not."""
 
 

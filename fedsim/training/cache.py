@@ -10,19 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fedsim.data.base import Streams
 from fedsim.errors import StoreError
-from fedsim.files import write_atomic
+from fedsim.files import locked, write_atomic
 from fedsim.scenario import digest
 
 
@@ -56,28 +54,12 @@ def cached(
     if folder is None:
         return make()
     file = folder / f"{digest(key)}.safetensors"
-    with _alone(file):
+    with locked(file.with_suffix(".lock")):
         found = _read(file)
         if found is None:
             found = make()
             _write(file, found, key)
     return found
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Hold an entry's lock, where its folder takes one; a killed process lets go of it."""
-    lock = FileLock(file.with_suffix(".lock"))
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _read(file: Path) -> dict[str, Tensor] | None:

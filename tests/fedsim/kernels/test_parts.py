@@ -11,6 +11,7 @@ from fedsim.kernels.parts import (
     CHANGES,
     FRESH,
     WAKING,
+    Model,
     Work,
     hold,
     list_blocks,
@@ -43,16 +44,22 @@ def packed(bits: np.ndarray) -> np.ndarray:
     return words
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_parts_list_what_may_change(layout: Layout) -> None:
-    held, now = masks_of(layout)
+def changing(layout: Layout, held: np.ndarray, now: np.ndarray) -> tuple[Model, Work]:
+    """Return the model of both masks, and the work at the change up to which rows wake."""
     prior = Prior.fit(layout, np.packbits(np.stack([held, now]), axis=1, bitorder="little"))
     model = prior.holding()
     work = new_work(model)
-    words = work.held.shape[1]
     hold(packed(held), LANE, model, work)
-    gather(packed(held ^ now), model.blocks.words, work.changed[LANE, :words])
+    changed = work.changed[LANE, : work.held.shape[1]]
+    gather(packed(held ^ now), model.blocks.words, changed)
     wake(LANE, model, work)
+    return model, work
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_parts_list_what_may_change(layout: Layout) -> None:
+    held, now = masks_of(layout)
+    model, work = changing(layout, held, now)
     list_blocks(LANE, model, work)
 
     rows = np.split(held, np.cumsum(layout.row_lengths)[:-1])
@@ -90,13 +97,8 @@ def _waking_rows(mask: np.ndarray, context: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_rows_told_to_wake_are_those_that_do(layout: Layout) -> None:
     held, now = masks_of(layout)
-    prior = Prior.fit(layout, np.packbits(np.stack([held, now]), axis=1, bitorder="little"))
-    model = prior.holding()
-    work = new_work(model)
+    model, work = changing(layout, held, now)
     words = work.held.shape[1]
-    hold(packed(held), LANE, model, work)
-    gather(packed(held ^ now), model.blocks.words, work.changed[LANE, :words])
-    wake(LANE, model, work)
     awake, bits = work.awake[LANE].copy(), work.changed[LANE, words:].copy()
     assert awake.any()
     pattern = np.zeros(work.mask.shape[1], np.uint16)
