@@ -56,11 +56,11 @@ def trained_bases(
 
 
 def trained_base(
-    setting: Setting, channel: int, streams: Streams, extra_epochs: int = 0
+    setting: Setting, channel: int, streams: Streams, extra_epochs: int = 0, part: str = ""
 ) -> DenseLearner:
-    """Return one channel's dense model, trained on its streams."""
+    """Return one channel's dense model, trained on its streams; `part` names another one."""
     place = setting.channels[channel]
-    purpose = f"base/{place.name}"
+    purpose = f"base/{place.name}{part}"
     gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
     learner = DenseLearner(setting.backbone, place.num_items, gen)
     fit(learner, streams, setting, purpose=purpose)

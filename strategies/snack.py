@@ -31,13 +31,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fedsim.codecs.base import Column
+from fedsim.data.base import Streams
 from fedsim.layout import Layer, Layout
 from fedsim.models.base import xavier_normal
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision
 from fedsim.training.learner import DenseLearner
 from strategies._long_upload import UploadReader
-from strategies.user_vector import UserVector, UserVectorConfig, UserVectorEdge, UserVectorLearner
+from strategies.user_vector import (
+    UserVector,
+    UserVectorConfig,
+    UserVectorEdge,
+    UserVectorLearner,
+    trained_reader,
+)
 
 
 class SnackConfig(UserVectorConfig):
@@ -74,8 +81,8 @@ class Snack(UserVector):
         rows = (Layer(f"bit{bit}", 1, self.config.width) for bit in range(self.config.bits))
         return (Column("code", "mask", Layout(tuple(rows))),)
 
-    def learner(self, warm: DenseLearner, gen: torch.Generator) -> UserVectorLearner:
-        return SnackLearner(warm, gen, self.config)
+    def trained(self, channel: int, streams: Streams) -> SnackLearner:
+        return trained_reader(self.setting, channel, streams, self.config, SnackLearner)
 
     def provision(self) -> Provision:
         whole = super().provision()
@@ -127,25 +134,26 @@ def between(levels: Tensor, bits: int) -> Tensor:
     return numbers
 
 
-def packed(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+def packed(levels: NDArray[np.unsignedinteger], bits: int) -> NDArray[np.uint8]:
     """Return levels (B, W) as `bits` rows of W bits, packed (B, bytes).
 
     >>> packed(np.array([[3, 1, 0]], np.uint8), 2).tolist()  # 110 and then 100, little end first
     [[11]]
     """
-    planes = levels[:, None] >> np.arange(bits, dtype=np.uint8)[:, None] & 1
+    planes = levels[:, None] >> np.arange(bits, dtype=levels.dtype)[:, None] & 1
     return np.packbits(planes.reshape(len(levels), -1), axis=1, bitorder="little")
 
 
-def unpacked(code: NDArray[np.generic], width: int, bits: int) -> NDArray[np.uint8]:
-    """Return the levels (B, W) of packed codes.
+def unpacked(code: NDArray[np.generic], width: int, bits: int) -> NDArray[np.unsignedinteger]:
+    """Return the levels (B, W) of packed codes, in the smallest type that holds them.
 
     >>> unpacked(np.array([[11]], np.uint8), 3, 2).tolist()
     [[3, 1, 0]]
     """
     flat = np.unpackbits(code.astype(np.uint8, copy=False), axis=1, bitorder="little")
-    planes = flat[:, : bits * width].reshape(len(code), bits, width)
-    levels: NDArray[np.uint8] = (planes << np.arange(bits, dtype=np.uint8)[:, None]).sum(
-        axis=1, dtype=np.uint8
+    dtype = np.min_scalar_type(2**bits - 1)
+    planes = flat[:, : bits * width].reshape(len(code), bits, width).astype(dtype)
+    levels: NDArray[np.unsignedinteger] = np.bitwise_or.reduce(
+        planes << np.arange(bits, dtype=dtype)[:, None], axis=1
     )
     return levels

@@ -20,6 +20,8 @@ embedding size.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,12 +34,15 @@ from fedsim.codecs.base import Column
 from fedsim.data.base import Streams
 from fedsim.layout import Layer, Layout
 from fedsim.models.base import xavier_normal
-from fedsim.setting import Arrays
+from fedsim.setting import Arrays, Setting
 from fedsim.training.fit import fit
 from fedsim.training.learner import DenseLearner
 from strategies._dense import ShippedEdge, trained_base
 from strategies._generated import GeneratedConfig, GeneratedStrategy, GeneratingLearner
 from strategies._long_upload import LongUploadConfig, UploadReader
+
+C = TypeVar("C", bound="UserVectorConfig")
+L = TypeVar("L", bound="UserVectorLearner")
 
 
 class UserVectorConfig(LongUploadConfig, GeneratedConfig):
@@ -76,24 +81,7 @@ class UserVector(GeneratedStrategy):
         return (Column("vector", "dense", layout),)
 
     def trained(self, channel: int, streams: Streams) -> GeneratingLearner:
-        setting, config = self.setting, self.config
-        warm = trained_base(setting, channel, streams)
-        purpose = f"{config.name}/{setting.channels[channel].name}"
-        learner = self.learner(warm, rng.torch_generator(setting.scenario.seed, f"{purpose}/start"))
-        fit(
-            learner,
-            streams,
-            setting,
-            purpose=purpose,
-            options=config.model_dump(mode="json", exclude={"codec"}),
-            targets_per_mask=config.targets_per_answer,
-            epochs=config.epochs,
-        )
-        return learner
-
-    def learner(self, warm: DenseLearner, gen: torch.Generator) -> UserVectorLearner:
-        """Return what is trained, in its starting state."""
-        return UserVectorLearner(warm, gen, self.config)
+        return trained_reader(self.setting, channel, streams, self.config, UserVectorLearner)
 
 
 class UserVectorLearner(GeneratingLearner):
@@ -130,6 +118,31 @@ class UserVectorLearner(GeneratingLearner):
         """Return vectors for uploads int64 (B, H): float32 (B, D)."""
         vectors: Tensor = self.reader(uploads, self.items, gen) @ self.map
         return vectors
+
+
+def trained_reader(
+    setting: Setting,
+    channel: int,
+    streams: Streams,
+    config: C,
+    learner_type: Callable[[DenseLearner, torch.Generator, C], L],
+    part: str = "",
+) -> L:
+    """Return a learner trained on a channel's streams after its backbone; `part` names another."""
+    purpose = f"{config.name}/{setting.channels[channel].name}{part}"
+    warm = trained_base(setting, channel, streams, part=part)
+    gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
+    learner = learner_type(warm, gen, config)
+    fit(
+        learner,
+        streams,
+        setting,
+        purpose=purpose,
+        options=config.model_dump(mode="json", exclude={"codec"}),
+        targets_per_mask=config.targets_per_answer,
+        epochs=config.epochs,
+    )
+    return learner
 
 
 def with_vector(embedded: Tensor, vector: Tensor) -> Tensor:

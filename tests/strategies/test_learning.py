@@ -34,6 +34,7 @@ STRATEGIES: list[str | dict[str, Any]] = [
     "long_diet",
     "user_vector",
     "snack",
+    "menu",
     "local_vector",
     "duet",
     "peel",
