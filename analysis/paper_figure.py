@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from analysis.looks import look
+from analysis.looks import look, places
 from analysis.paper import CLOSED, Measured, key_of
 from analysis.points import interval, name_rows, row_of
 from analysis.style import below, legend, muted, styled, surface
@@ -39,9 +39,9 @@ def lines(rows: Sequence[Measured], title: str, x: str) -> list[Draw]:
 @styled
 def _dots(rows: Sequence[Measured], name: str, title: str, ax: Axes) -> Axes:
     labels = [row.entry.method for row in rows]
-    for index, row in enumerate(rows):
+    for index, (row, place) in enumerate(zip(rows, places(labels), strict=True)):
         height = row_of(index, labels)
-        interval(ax, row.accuracy[name], height, index)
+        interval(ax, row.accuracy[name], height, place)
         said = row.entry.paper.get(key_of(name))
         if said is not None:
             ax.plot([said], [height], **_diamond())
@@ -58,18 +58,18 @@ def _lines(rows: Sequence[Measured], name: str, title: str, x: str, ax: Axes) ->
     series: dict[str, list[Measured]] = {}
     for row in rows:
         series.setdefault(row.entry.series or row.entry.method, []).append(row)
-    for index, (label, members) in enumerate(series.items()):
-        style = look(index)
+    for place, (label, members) in zip(places(list(series)), series.items(), strict=True):
+        style = look(place)
         values = [_value(row, name) for row in members]
         if members[0].entry.x is None:
             ax.axhline(values[0], label=label, **style | {"marker": "", "linestyle": (0, (4, 2))})
             continue
-        places = [float(row.entry.x or 0) for row in members]
-        ax.plot(places, values, label=label, **style)
+        at = [float(row.entry.x or 0) for row in members]
+        ax.plot(at, values, label=label, **style)
         if name not in CLOSED:
             spans = [row.accuracy[name] for row in members]
             low, high = [each.low for each in spans], [each.high for each in spans]
-            ax.fill_between(places, low, high, color=style["color"], alpha=0.14, linewidth=0)
+            ax.fill_between(at, low, high, color=style["color"], alpha=0.14, linewidth=0)
     ax.set(xlabel=x, ylabel=CLOSED.get(name, name), title=title)
     swept = [row.entry.x for row in rows if row.entry.x is not None]
     if swept and min(swept) > 0 and max(swept) >= WIDE * min(swept):

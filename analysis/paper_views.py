@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from analysis.axes import round_axis
-from analysis.looks import look
+from analysis.looks import look, places
 from analysis.paper_files import Part
 from analysis.style import legend, styled
 from analysis.table import Table
@@ -85,8 +85,9 @@ _METRICS = {"ndcg": "NDCG@10", "hit": "Hit@10"}
 
 @styled
 def _curves(frame: pd.DataFrame, key: str, name: str, ax: Axes) -> Axes:
-    for index, (label, rows) in enumerate(frame.groupby("label", sort=False)):
-        ax.plot(rows["epoch"], rows[key], label=label, **look(index))
+    groups = list(frame.groupby("label", sort=False))
+    for place, (label, rows) in zip(places([str(name) for name, _ in groups]), groups, strict=True):
+        ax.plot(rows["epoch"], rows[key], label=label, **look(place))
     ax.set(xlabel="epoch", ylabel=name, title=f"Validation {name} while training")
     round_axis(ax)
     legend(ax)
@@ -97,8 +98,8 @@ def _curves(frame: pd.DataFrame, key: str, name: str, ax: Axes) -> Axes:
 def _rows(frame: pd.DataFrame, ax: Axes) -> Axes:
     methods = [column for column in frame.columns if column != "layer"]
     height = 0.8 / max(len(methods), 1)
-    for index, method in enumerate(methods):
-        shift, style = height * (index - (len(methods) - 1) / 2), look(index)
+    for index, (method, place) in enumerate(zip(methods, places(methods), strict=True)):
+        shift, style = height * (index - (len(methods) - 1) / 2), look(place)
         ax.barh(
             np.arange(len(frame)) + shift, frame[method], 0.92 * height,
             color=style["color"], gid=style["gid"], label=method,

@@ -15,6 +15,7 @@ import analysis
 from analysis import Runs, load
 from analysis.costs import costs
 from analysis.looks import look
+from analysis.paired import label_accuracy
 from analysis.pareto import accuracy_and_bytes, stand
 from analysis.statistics import Estimate
 from analysis.style import FILE
@@ -188,6 +189,19 @@ def test_answers_of_no_bytes_stand_at_nothing(runs: Runs) -> None:
     assert set(found) == set(LABELS)
     assert found["static"][0] == 0
     assert found["diet"][0] == paid["diet"]["answer_bytes"] > 0
+
+
+def test_accuracy_by_bytes_of_answers_is_a_paired_difference(runs: Runs) -> None:
+    ax = analysis.answer_bytes(runs, baseline="static")
+    assert ax.get_ylabel() == "NDCG@10 \u2212 static"
+    found = {str(each.get_label()): each for each in ax.containers}
+    wanted = label_accuracy(runs, "ndcg_10").difference("diet", "static")
+    assert found["diet"][0].get_xydata()[0][1] == pytest.approx(wanted.value)
+    (span,) = found["diet"][2][0].get_segments()
+    assert span[:, 1].tolist() == pytest.approx([wanted.low, wanted.high])
+    assert found["static"][0].get_xydata()[0][1] == 0
+    with pytest.raises(ConfigError, match="no run is called 'stat'"):
+        analysis.answer_bytes(runs, baseline="stat")
 
 
 @pytest.fixture(scope="module")
