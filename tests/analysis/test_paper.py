@@ -96,6 +96,22 @@ def test_figures_of_the_package_are_drawn_under_the_rows_names(folders: list[Pat
         ranked(load(folders), "Somewhere", ENTRIES, figures=["storge"])
 
 
+def test_a_row_looks_the_same_in_all_panels(folders: list[Path]) -> None:
+    from analysis import load
+
+    part, _, _ = ranked(load(folders), "Somewhere", ENTRIES, figures=["answer_bytes"])
+    ndcg, _, gained = drawn(part)
+    names = [text.get_text() for text in ndcg.get_yticklabels()]
+    dots = {
+        names[2 - int(line.get_ydata()[0])]: line.get_color()  # type: ignore[index, arg-type]
+        for line in ndcg.get_lines()
+        if len(xy(line)) == 1 and line.get_marker() != "D"
+    }
+    points = {str(each.get_label()): each[0].get_color() for each in gained.containers}
+    assert len(set(dots.values())) == 3
+    assert dots == points
+
+
 SAID = {
     "users": 3.0,
     "items": 1000.0,
