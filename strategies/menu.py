@@ -73,7 +73,7 @@ class MenuEdge(SnackEdge):
     def scores(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
         scores = super().scores(channel, rows, windows)
         listed = self.config.listed
-        ids = unpacked(rows["list"], listed + 1, id_bits(self.setting, channel)).astype(np.int64)
+        ids = listed_items(self.setting, channel, rows["list"], listed)
         fresh = (windows[:, :, -1] == ids[:, :1]) & (ids[:, :1] > 0)
         edge, slot = np.nonzero(fresh)
         chosen = scores[edge, slot]
@@ -141,6 +141,13 @@ class Menu(Snack):
         best = self._rankings[channel].best(uploads, self.config.listed)
         ids = np.concatenate([uploads[:, -1:], best], axis=1).astype(np.uint32)
         return packed(ids, id_bits(self.setting, channel))
+
+
+def listed_items(
+    setting: Setting, channel: int, rows: NDArray[np.generic], listed: int
+) -> NDArray[np.int64]:
+    """Return the upload's last item and the items of packed lists, int64 (B, M + 1)."""
+    return unpacked(rows, listed + 1, id_bits(setting, channel)).astype(np.int64)
 
 
 def id_bits(setting: Setting, channel: int) -> int:

@@ -35,6 +35,7 @@ STRATEGIES: list[str | dict[str, Any]] = [
     "user_vector",
     "snack",
     "menu",
+    "shortlist",
     "local_vector",
     "duet",
     "peel",

@@ -216,3 +216,32 @@ def test_bytes_of_an_answer(tmp_path: Path) -> None:
     lengths = 4  # of the first column, where there are two
     assert (answered.downlink_bytes == HEADER_BYTES + lengths + 16 + 8).all()
     assert (answered.macs == 208_640).all()
+
+
+def test_a_shortlist_is_the_menus_list_and_no_network(made: Fitted) -> None:
+    alone = fitted({**MENU, "name": "shortlist"})
+    rows = alone.strategy.answer(0, alone.uploads(), 1)
+    mine = made.strategy.answer(0, made.uploads(), 1)
+    assert set(rows) == {"list"}
+    np.testing.assert_array_equal(rows["list"], mine["list"])
+    whole = alone.strategy.provision()
+    assert not any(map(bool, (whole.shared, *whole.channels, *whole.candidates)))
+    windows = made.cell.channels[0].windows(1, 4)[:, None].repeat(2, axis=1)
+    scores = alone.half.scores(0, rows, windows).numpy()
+    assert scores.shape == (len(windows), 2, ITEMS + 1)
+    for edge, items in enumerate(lists(rows["list"])[:, 1:]):
+        for line in scores[edge]:
+            assert np.argsort(-line, kind="stable")[:LISTED].tolist() == items.tolist()
+            assert np.count_nonzero(line) == LISTED
+    one = {"list": rows["list"][:1]}
+    np.testing.assert_array_equal(alone.half.scores(0, one, windows[:3]), [scores[0]] * 3)
+
+
+def test_a_shortlist_is_stored_and_nothing_is_multiplied(tmp_path: Path) -> None:
+    done = run(tiny({"name": "shortlist", "listed": 9}), out=tmp_path)
+    answered = done.ledger[done.ledger.answered]
+    assert (answered.downlink_bytes == HEADER_BYTES + 8).all()
+    assert (answered.stored_bytes < 100).all()  # an empty provision's header is 72
+    assert (answered.macs == 0).all()
+    first = done.ledger[done.ledger["round"] == 0]
+    assert (first.downlink_bytes <= HEADER_BYTES + 8).all()
