@@ -16,10 +16,11 @@ from statistics import fmean
 from fedsim.engine.run import Run
 from fedsim.errors import ConfigError, RunError
 from fedsim.files import write_atomic
+from fedsim.job import Tell
 from fedsim.paper_spec import TUNED, Line, PaperSpec, Trial
 from fedsim.papers import plan
 from fedsim.scenario import ScenarioConfig, build
-from fedsim.study import Tell, Variant, run_variants
+from fedsim.study import Variant, run_variants
 from fedsim.tuned import Chosen, Tuned
 
 METRIC = "ndcg_10"

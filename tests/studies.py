@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fedsim.display import Display
@@ -41,3 +46,35 @@ class StopAfter(Display):
     def round(self, round: int, metrics: Mapping[str, float]) -> None:
         if round == self.last:
             raise KeyboardInterrupt
+
+
+LONG = {"rounds": 400, "population.edges": 20000}
+
+
+def study_of_two(file: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    """Start a long comparison of two strategies side by side, in a process group of its own."""
+    options = ("--strategies", "static,popularity", "--jobs", "2", "--out", str(out))
+    changes = [text for key, value in LONG.items() for text in ("--set", f"{key}={value}")]
+    code = "from fedsim.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "compare", str(file), *options, *changes, *more],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < until, "waited for a minute"
+        time.sleep(0.05)
+
+
+def alive(group: int) -> bool:
+    """Return whether a process group has any process left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from fedsim.errors import StoreError
 from fedsim.scenario import load_scenario
 from fedsim.study import Variant, _job
 from strategies.static import Static
+from tests.studies import LONG, alive, study_of_two, wait_until
 
 VERBS = ("run", "compare", "report", "paper", "cost", "list", "doctor", "data fetch", "data stats")
 
@@ -137,7 +138,7 @@ def test_ctrl_c_in_a_study_says_how_to_go_on(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fedsim.study.resume", stop)
+    monkeypatch.setattr("fedsim.job.resume", stop)
     arguments = ("compare", tiny_file, "--strategies", "static", "--jobs", 1, "--out", tmp_path)
     kept = "interrupted; finished runs are kept, the same command goes on with the others\n"
     assert fail(130, *arguments).endswith(kept)
@@ -195,38 +196,6 @@ def test_a_run_that_fails_ends_a_study_at_once(tiny_file: Path, tmp_path: Path) 
     assert study.returncode == 1
     assert told.startswith("fedsim: ")
     assert told.count("\n") == 1
-
-
-LONG = {"rounds": 400, "population.edges": 20000}
-
-
-def study_of_two(file: Path, out: Path) -> subprocess.Popen[str]:
-    """Start a long comparison of two strategies side by side, in a process group of its own."""
-    options = ("--strategies", "static,popularity", "--jobs", "2", "--out", str(out))
-    changes = [text for key, value in LONG.items() for text in ("--set", f"{key}={value}")]
-    code = "from fedsim.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "compare", str(file), *options, *changes],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < until, "waited for a minute"
-        time.sleep(0.05)
-
-
-def alive(group: int) -> bool:
-    """Return whether a process group has any process left."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_ctrl_c_in_training_does_not_speak_of_rounds(
