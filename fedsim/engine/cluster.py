@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import Any
 
 import ray
+from ray._private import worker as ray_worker
 
 from fedsim.errors import RunError
 
@@ -18,6 +20,9 @@ REACH_S = 10.0
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """No telemetry, and no advice about accelerators."""
+
+
+_say = ray_worker.print_to_stdstream
 
 
 def start_ray(workers: int, address: str | None, object_store_bytes: int) -> bool:
@@ -32,6 +37,7 @@ def start_ray(workers: int, address: str | None, object_store_bytes: int) -> boo
     """
     started = not ray.is_initialized()
     if started:
+        ray_worker.print_to_stdstream = _say_aside
         os.environ.update({k: os.environ.get(k, v) for k, v in QUIET.items()})
         address = address or os.environ.get("RAY_ADDRESS")
         if address and address != "local":
@@ -47,6 +53,11 @@ def start_ray(workers: int, address: str | None, object_store_bytes: int) -> boo
             f"ask for at most {cores} workers or start Ray with more"
         )
     return started
+
+
+def _say_aside(data: dict[str, Any], ignore_prefix: bool) -> None:
+    """Say on standard error what Ray says of processes it lost: standard output is for results."""
+    _say(data | {"is_err": True}, ignore_prefix)
 
 
 def _join(address: str) -> None:

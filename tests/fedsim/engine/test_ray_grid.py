@@ -18,6 +18,7 @@ pytest.importorskip("ray")
 import psutil
 import ray
 from flwr.app import Message, RecordDict
+from ray._private import worker as ray_worker
 
 from fedsim.engine.dispatch import DEPTH, MAX_ATTEMPTS, MAX_BATCH
 from fedsim.engine.internals import ErrorCode
@@ -229,6 +230,17 @@ def test_ray_listens_to_this_machine_only(grid: RayGrid) -> None:
     }
     assert addresses
     assert addresses <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
+def test_what_ray_says_of_lost_processes_leaves_standard_output_alone(
+    local_ray: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is for results; from Ray's own thread it comes at any time."""
+    said = {"lines": ["A worker died"], "pid": "raylet", "is_err": False}
+    ray_worker.print_to_stdstream(said, ignore_prefix=False)
+    told = capsys.readouterr()
+    assert "A worker died" in told.err
+    assert not told.out
 
 
 def test_an_app_that_cannot_be_made_is_an_error_reply(local_ray: None) -> None:
