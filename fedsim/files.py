@@ -40,17 +40,18 @@ def write_atomic(file: Path, *parts: bytes | str) -> None:
 
 
 @contextmanager
-def locked(file: Path, *, wait: bool = True) -> Iterator[None]:
+def locked(file: Path, *, wait: bool | float = True) -> Iterator[None]:
     """Keep other processes of this machine out, where the lock's folder takes locks.
 
-    A killed process lets go of it. Without `wait` what another process holds is told at once.
+    A killed process lets go of it. Without `wait` what another process holds is told at once;
+    a number is how many seconds it is waited for.
 
     Raises
     ------
     filelock.Timeout
-        Another process is inside, and this one is not to wait.
+        Another process is inside, and this one is not to wait, or no longer.
     """
-    lock = FileLock(file, timeout=-1 if wait else 0)
+    lock = FileLock(file, timeout=-1 if wait is True else float(wait))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

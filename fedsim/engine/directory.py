@@ -38,6 +38,9 @@ PACKAGES = (
     "safetensors",
 )
 
+LOCK = "run.lock"
+"""File of a run directory that the process at the run holds."""
+
 FOLDERS = "plugin_folders"
 """What ``env.json`` calls the folders of plugins that are named in full."""
 FIRST = (
@@ -67,7 +70,7 @@ def only_here(run_dir: Path) -> Iterator[None]:
         Another process is at the run.
     """
     try:
-        with locked(run_dir / "run.lock", wait=False):
+        with locked(run_dir / LOCK, wait=False):
             yield
     except Timeout as error:
         raise RunError(
