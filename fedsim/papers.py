@@ -58,6 +58,7 @@ def paper(
     seeds: int | None = None,
     out: str | Path = "runs",
     jobs: int | None = None,
+    ray_address: str | None = None,
     tell: Tell | None = None,
 ) -> PaperRuns:
     """Run a paper's table, or go on with it, in ``OUT/paper/NAME``.
@@ -80,6 +81,9 @@ def paper(
         Runs of each line; the table's own number when unset.
     jobs
         Runs side by side; the number of cores when unset.
+    ray_address
+        A Ray cluster to compute the runs on, as `fedsim.study.run_variants` tells; unset: this
+        machine.
     tell
         Told a line when a run begins and ends, and of data that is missing.
 
@@ -98,7 +102,15 @@ def paper(
     if variants:
         if tell:
             tell(f"runs are kept in {folder.resolve()}")
-        runs = run_variants(made.base, variants, seeds=count, folder=folder, jobs=jobs, tell=tell)
+        runs = run_variants(
+            made.base,
+            variants,
+            seeds=count,
+            folder=folder,
+            jobs=jobs,
+            ray_address=ray_address,
+            tell=tell,
+        )
     return PaperRuns(
         name=made.name,
         spec=spec,

@@ -3,13 +3,14 @@
 A study is a folder with one run directory for each variant and seed. A run found there is
 not run again: a finished one is taken as it is, an unfinished one goes on. Runs are
 independent and computed on one thread each, so several go on side by side in processes of
-their own, and the ledgers do not depend on how many.
+their own, or on a Ray cluster, and the ledgers depend neither on where nor on how many.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from fedsim.folders import write_study
 from fedsim.job import Job, Tell
 from fedsim.processes import side_by_side
 from fedsim.scenario import ScenarioConfig, build, load_scenario
+
+Compute = Callable[[Sequence[Job], int, Tell], Iterator[tuple[Path, Run]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ def compare(
     seeds: int = 1,
     out: str | Path = "runs",
     jobs: int | None = None,
+    ray_address: str | None = None,
     tell: Tell | None = None,
 ) -> list[Run]:
     """Run strategies on the same streams and return their runs, strategy by strategy.
@@ -55,6 +59,8 @@ def compare(
         Folder for the study ``OUT/NAME/compare``.
     jobs
         Runs side by side; the number of cores when unset.
+    ray_address
+        A Ray cluster to compute the runs on, as `run_variants` tells; unset: this machine.
     tell
         Told a line when a run begins and ends.
 
@@ -69,7 +75,15 @@ def compare(
         scenario = load_scenario(scenario)
     variants = [Variant(name, {"strategy.name": name}) for name in strategies]
     folder = Path(out) / scenario.name / "compare"
-    return run_variants(scenario, variants, seeds=seeds, folder=folder, jobs=jobs, tell=tell)
+    return run_variants(
+        scenario,
+        variants,
+        seeds=seeds,
+        folder=folder,
+        jobs=jobs,
+        ray_address=ray_address,
+        tell=tell,
+    )
 
 
 def run_variants(
@@ -79,12 +93,24 @@ def run_variants(
     seeds: int,
     folder: Path,
     jobs: int | None = None,
+    ray_address: str | None = None,
     tell: Tell | None = None,
 ) -> list[Run]:
     """Run every variant with every seed in a study's folder; return the runs in order.
 
     Seeds count up from the scenario's own, or from that which a variant sets.
     The folder says which runs are this study's, for reports of it.
+
+    With `ray_address` (``host:port``, ``ray://…``, ``auto``, or ``local`` for a Ray of this
+    machine) each run is a Ray task of one core, and what a scenario's `engine` says is not
+    heeded. At most `jobs` are begun at a time; unset, as many as the cluster has cores. All its
+    machines share the folder, under the same path.
+
+    Raises
+    ------
+    FedsimError
+        No cluster answers at `ray_address`, a machine of it does not see the folder, or a run
+        failed; finished runs are kept.
     """
     if seeds < 1:
         raise ConfigError(f"seeds = {seeds}: give at least 1")
@@ -93,18 +119,30 @@ def run_variants(
         for variant in variants
         for number in range(seeds)
     ]
-    write_study(folder, (job.path for job in todo))
-    tell = tell or (lambda _: None)
-    for job in todo:
-        if changed := changed_since(job.path, job.scenario):
-            tell(
-                f"{job.title}: what is in {job.path} was begun with other "
-                f"{changed}; it is taken as it is, delete it to run it anew"
-            )
-    count = min(jobs or usable_cores(), len(todo))
-    run = _one_by_one if count == 1 else side_by_side
-    done = dict(run(todo, count, tell))
+    with _means(ray_address, jobs, len(todo)) as (run, count):
+        write_study(folder, (job.path for job in todo))
+        tell = tell or (lambda _: None)
+        for job in todo:
+            if changed := changed_since(job.path, job.scenario):
+                tell(
+                    f"{job.title}: what is in {job.path} was begun with other "
+                    f"{changed}; it is taken as it is, delete it to run it anew"
+                )
+        done = dict(run(todo, count, tell))
     return [done[job.path] for job in todo]
+
+
+@contextmanager
+def _means(ray_address: str | None, jobs: int | None, runs: int) -> Iterator[tuple[Compute, int]]:
+    """Yield what computes the runs of a study, and how many at a time."""
+    if ray_address is None:
+        count = min(jobs or usable_cores(), runs)
+        yield _one_by_one if count == 1 else side_by_side, count
+        return
+    from fedsim.engine.ray_tasks import on_ray, ray_at  # Ray takes a second to import
+
+    with ray_at(ray_address, jobs, runs):
+        yield on_ray, jobs or runs
 
 
 def _job(scenario: ScenarioConfig, variant: Variant, number: int, folder: Path) -> Job:

@@ -82,6 +82,7 @@ def tune(
     methods: Sequence[str] | None = None,
     out: str | Path = "runs",
     jobs: int | None = None,
+    ray_address: str | None = None,
     tell: Tell | None = None,
 ) -> Tunings:
     """Try every trial of every line of a table, or go on with it, in ``OUT/paper/NAME/tuning``.
@@ -101,7 +102,15 @@ def tune(
     earlier = _earlier(folder, spec, {line.spot for line in made.lines})
     variants = [Variant(each.label, each.changes) for each in attempts]
     count = spec.tuning.seeds
-    runs = run_variants(made.base, variants, seeds=count, folder=folder, jobs=jobs, tell=tell)
+    runs = run_variants(
+        made.base,
+        variants,
+        seeds=count,
+        folder=folder,
+        jobs=jobs,
+        ray_address=ray_address,
+        tell=tell,
+    )
     scores = [
         fmean(_score(run, spec.edges) for run in runs[index * count : (index + 1) * count])
         for index in range(len(attempts))

@@ -64,10 +64,10 @@ def study_of_two(file: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(done: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
+def wait_until(done: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < until, "waited for a minute"
+        assert time.monotonic() < until, f"waited for {seconds} s"
         time.sleep(0.05)
 
 

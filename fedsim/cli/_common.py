@@ -44,6 +44,13 @@ WorkersOption = Annotated[
 JobsOption = Annotated[
     int | None, typer.Option(min=1, help="Runs side by side; as many as cores if left out.")
 ]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Compute the runs as tasks of this Ray cluster; 'local' starts Ray on this machine.",
+    ),
+]
 OutOption = Annotated[Path, typer.Option(help="Folder that run directories are made in.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -22,6 +22,7 @@ def compare(
     rounds: common.RoundsOption = None,
     edges: common.EdgesOption = None,
     jobs: common.JobsOption = None,
+    ray_address: common.RayAddressOption = None,
     out: common.OutOption = Path("runs"),
     quiet: common.QuietOption = False,
     as_json: common.JsonOption = False,
@@ -39,5 +40,13 @@ def compare(
     chosen = load_scenario(scenario, overrides or (), common.changes(rounds=rounds, edges=edges))
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     with common.display(quiet, study=True) as display:
-        runs = run_all(chosen, names, seeds=seeds, out=out, jobs=jobs, tell=display.note)
+        runs = run_all(
+            chosen,
+            names,
+            seeds=seeds,
+            out=out,
+            jobs=jobs,
+            ray_address=ray_address,
+            tell=display.note,
+        )
     common.tell(runs, as_json)

@@ -44,6 +44,7 @@ def paper(
         typer.Option("--tune", help="Choose hyperparameters by the table's trials instead."),
     ] = False,
     jobs: common.JobsOption = None,
+    ray_address: common.RayAddressOption = None,
     out: common.OutOption = Path("runs"),
     quiet: common.QuietOption = False,
     as_json: common.JsonOption = False,
@@ -67,6 +68,7 @@ def paper(
         "methods": common.names(methods),
         "out": out,
         "jobs": jobs,
+        "ray_address": ray_address,
     }
     if tune:
         show_tuning(name, chosen, quiet=quiet, as_json=as_json)

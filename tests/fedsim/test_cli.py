@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 import fedsim.display
 from fedsim.cli import _common, app
 from fedsim.engine.run import Interrupted, Run
-from fedsim.errors import StoreError
+from fedsim.errors import RunError, StoreError
 from fedsim.scenario import load_scenario
 from fedsim.study import Variant, _job
 from strategies.static import Static
@@ -196,6 +196,40 @@ def test_a_run_that_fails_ends_a_study_at_once(tiny_file: Path, tmp_path: Path) 
     assert study.returncode == 1
     assert told.startswith("fedsim: ")
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "verb", [["compare", "--strategies", "static"], ["paper"], ["paper", "--tune"]]
+)
+def test_every_study_asks_the_ray_that_is_named(
+    verb: list[str], tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that is not there is told before anything is computed."""
+
+    def start(workers: int, address: str | None, object_store_bytes: int) -> bool:
+        raise RunError(f"no cluster at {address} for {workers} workers")
+
+    monkeypatch.setattr("fedsim.engine.ray_tasks.start_ray", start)
+    table = tmp_path / "mine.toml"
+    table.write_text(TUNED.format(scenario=tiny_file))
+    named = tiny_file if verb[0] == "compare" else table
+    options = ("--ray-address", "head:6379", "--jobs", 3, "--out", tmp_path / "out", "--quiet")
+    told = fail(1, verb[0], named, *verb[1:], *options)
+    assert told == "fedsim: no cluster at head:6379 for 1 workers\n"
+    assert not (tmp_path / "out").exists()
+
+
+TUNED = """
+title = "Mine"
+scenario = "{scenario}"
+[set]
+"stream.history" = "leave_one_out"
+[tuning]
+trials = [{{}}]
+[[rows]]
+label = "Base"
+set = {{ "strategy.name" = "static" }}
+"""
 
 
 def test_ctrl_c_in_training_does_not_speak_of_rounds(
