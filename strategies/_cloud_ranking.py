@@ -213,7 +213,7 @@ def _ease(streams: Streams, num_items: int, ridge: float) -> Tensor:
     seen.data[:] = 1.0  # an item of a user counts once
     gram = torch.from_numpy((seen.T @ seen).toarray())
     gram.diagonal().add_(ridge)
-    inverse = torch.linalg.inv(gram)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
     weights: Tensor = -inverse / inverse.diagonal()
     weights.fill_diagonal_(0.0)
     return weights.to(torch.float32)
