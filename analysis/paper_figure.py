@@ -23,12 +23,12 @@ Draw = Callable[[Axes], Axes]
 """How to draw on axes."""
 
 
-def dots(rows: Sequence[Measured], title: str) -> list[Draw]:
+def dots_of(rows: Sequence[Measured], title: str) -> list[Draw]:
     """Return how to draw each metric of a table, the paper's figures as diamonds."""
     return [partial(_dots, rows, name, title) for name in rows[0].accuracy]
 
 
-def lines(rows: Sequence[Measured], title: str, x: str) -> list[Draw]:
+def lines_of(rows: Sequence[Measured], title: str, x: str) -> list[Draw]:
     """Return how to draw each metric, and each formula's figure, along a sweep.
 
     Rows outside of the sweep lie level.

@@ -23,7 +23,7 @@ from analysis.paper import (
     records,
     table,
 )
-from analysis.paper_figure import Draw, dots, lines
+from analysis.paper_figure import Draw, dots_of, lines_of
 from analysis.paper_files import Part
 from analysis.statistics import NONE
 from analysis.table import Table
@@ -49,6 +49,7 @@ def ranked(
     edges: str = "all",
     pairs: Sequence[tuple[str, str]] = (),
     swept: str = "",
+    dots: bool = True,
     figures: Sequence[str] = (),
 ) -> tuple[Part, Records, Records]:
     """Return the part about some entries, their numbers, and those of the pairs.
@@ -67,6 +68,8 @@ def ranked(
         Labels of entries whose difference in NDCG is tested, first minus second.
     swept
         What is swept, if anything: then values are drawn along it.
+    dots
+        Whether every metric is drawn, as dots or along the sweep.
     figures
         Names of figures to draw of the entries' runs as well.
 
@@ -79,13 +82,15 @@ def ranked(
     rows = measure(runs, entries, edges)
     compared = _compared(runs, rows, pairs, edges)
     told = differences_from_paper(rows) + [text for text, _ in compared]
-    draws = lines(rows, title, swept) if swept else dots(rows, title)
-    draws += _figures(runs, entries, figures)
+    draws: list[Draw] = []
+    if dots:
+        draws += lines_of(rows, title, swept) if swept else dots_of(rows, title)
+    draws += _figures(runs, title, entries, figures)
     part = Part(replace(table(rows, title), note=""), told, draws)
     return part, records(rows), [numbers for _, numbers in compared]
 
 
-def _figures(runs: Runs, entries: Sequence[Entry], names: Sequence[str]) -> list[Draw]:
+def _figures(runs: Runs, title: str, entries: Sequence[Entry], names: Sequence[str]) -> list[Draw]:
     """Return how to draw figures of the entries' runs, under the entries' own names."""
     package = import_module("analysis")
     for name in names:
@@ -96,11 +101,13 @@ def _figures(runs: Runs, entries: Sequence[Entry], names: Sequence[str]) -> list
     called = {entry.label: entry.method for entry in entries}
     own = [info for info in runs.infos if info.label in called]
     loaded = load([info.path for info in own], [called[info.label] for info in own])
-    return [partial(_named, getattr(package, name), loaded) for name in names]
+    return [partial(_named, getattr(package, name), loaded, title) for name in names]
 
 
-def _named(figure: Callable[..., Axes], runs: Runs, ax: Axes) -> Axes:
-    return figure(runs, ax=ax)
+def _named(figure: Callable[..., Axes], runs: Runs, title: str, ax: Axes) -> Axes:
+    drawn = figure(runs, ax=ax)
+    drawn.set_title(f"{title}\n{drawn.get_title(loc='left')}", loc="left")
+    return drawn
 
 
 def _compared(

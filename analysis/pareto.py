@@ -123,6 +123,9 @@ def name_points(ax: Axes, costs: Mapping[str, Cost], front: Sequence[Cost]) -> N
 
 Place: TypeAlias = tuple[int, int]
 
+BESIDE = 15
+"""Points up to which nothing stands between a label and its point."""
+
 LEADER = 26
 """Points between a label and its point from which on a line leads there."""
 
@@ -144,7 +147,7 @@ def _hidden(text: Annotation, place: Place, frame: BboxBase, taken: Sequence[Box
     outside = box[0] < frame.x0 or box[2] > frame.x1 or box[3] > frame.y1 or box[1] < frame.y0
     hidden = [_overlap(box, other) for other in taken]
     far = abs(place[0]) + abs(place[1])
-    crossed = _crossed(text, box, taken) if far >= LEADER else 0
+    crossed = _crossed(text, box, taken) if far > BESIDE else 0
     clashes = sum(map(bool, hidden)) + crossed
     return 20.0 * sum(hidden) + 200.0 * clashes + far + 1e6 * outside
 

@@ -110,6 +110,8 @@ class PaperSpec(Section):
     """Whose accuracy counts: all edges', or those the cloud trained on, or never saw."""
     figures: tuple[str, ...] = ()
     """Figures of the package `analysis` that are drawn of every table's runs, beside its own."""
+    dots: bool = True
+    """Draw every metric of the rows, beside `figures`."""
     views: tuple[Literal["curves", "rows", "case"], ...] = ()
     """What else is looked at: validation by epoch; rows of masks that keep an element; a user
     served with an answer of its own and with another's (of the first pair of rows)."""

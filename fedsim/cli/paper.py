@@ -131,6 +131,7 @@ def _ranked(done: PaperRuns) -> tuple[list[Any], Record]:
                 edges=done.spec.edges,
                 pairs=list(_pairs(done, members)),
                 swept=done.spec.sweep.title if done.spec.sweep else "",
+                dots=done.spec.dots,
                 figures=done.spec.figures,
             )
             place = {"data": data, "backbone": backbone, "group": group}

@@ -96,6 +96,17 @@ def test_figures_of_the_package_are_drawn_under_the_rows_names(folders: list[Pat
         ranked(load(folders), "Somewhere", ENTRIES, figures=["storge"])
 
 
+def test_a_table_may_draw_its_figures_alone_each_under_its_title(folders: list[Path]) -> None:
+    from analysis import load
+
+    part, rows, _ = ranked(
+        load(folders), "Somewhere", ENTRIES[:2], dots=False, figures=["answer_bytes"]
+    )
+    (gained,) = drawn(part)
+    assert gained.get_title(loc="left") == "Somewhere\nNDCG@10 gained over Base"
+    assert [row["label"] for row in rows] == ["Base", "DIET"]
+
+
 def test_a_row_looks_the_same_in_all_panels(folders: list[Path]) -> None:
     from analysis import load
 
