@@ -10,8 +10,8 @@ A ranking adds up three things it can tell of every item, with a weight each:
 
 In both tables an uploaded item counts less the older it is. The weights are those of a
 conditional logit model (McFadden: Conditional Logit Analysis of Qualitative Choice Behavior.
-1974) of the items that validate, which neither models nor tables were made of; none is
-negative.
+1974) of the items that validate: the tables are not made of them, and of the models only the
+best epoch is chosen on them. None is negative.
 
 Notation: `B` edges, `H` upload length, `V` items, `F` features.
 """
@@ -32,15 +32,15 @@ from torch import Tensor
 
 from fedsim.cores import one_thread
 from fedsim.data.base import Streams
-from fedsim.errors import ConfigError
 from fedsim.kernels.gru import whole_blocks
 from fedsim.training.exclusion import Exclude
 from fedsim.training.targets import items_at, split, windows
 from strategies._generated import GeneratingLearner
 from strategies.cooccurrence import follow_table
 
-LARGEST = 20_000
-"""Items of a catalogue whose tables, V by V each, are still held in memory."""
+LARGEST = 12_000
+"""Items of a catalogue at most: its two tables are V by V in float32, 1.2 GB together, and
+inverting takes three times V by V in float64 for a while, 3.5 GB."""
 JUDGED = 1024
 """At most so many validating items weigh the features."""
 BATCH = 256
@@ -62,13 +62,8 @@ class CloudRanking:
         EASE's regularisation, the λ added to the diagonal of the Gram matrix.
     reach
         An item counts as following another up to so many interactions later.
-    fades
+    ease_fade, follow_fade
         Weight of an uploaded item relative to the next one's: in EASE, and in what followed.
-
-    Raises
-    ------
-    ConfigError
-        The catalogue has more than `LARGEST` items.
     """
 
     def __init__(
@@ -79,15 +74,11 @@ class CloudRanking:
         *,
         ridge: float,
         reach: int,
-        fades: tuple[float, float],
+        ease_fade: float,
+        follow_fade: float,
     ) -> None:
-        self.models, self.exclude, self.fades = models, exclude, fades
+        self.models, self.exclude, self.fades = models, exclude, (ease_fade, follow_fade)
         self.items = len(models[0].items) - 1
-        if self.items > LARGEST:
-            raise ConfigError(
-                f"a list needs tables of every pair of items: {self.items} items, at most "
-                f"{LARGEST}; take a smaller catalogue (data.min_item_count) or strategy 'snack'"
-            )
         self.upload, self.window = models[0].upload_length, models[0].backbone.window
         known = _without_last(streams)
         with one_thread():
@@ -140,7 +131,7 @@ class CloudRanking:
         """Return what is not ranked after uploads (B, H): bool (B, V + 1)."""
         last = {"none": 0, "window": self.window, "seen": uploads.shape[1]}[self.exclude]
         out = torch.zeros(len(uploads), self.items + 1, dtype=torch.bool)
-        out.scatter_(1, uploads[:, uploads.shape[1] - last :], True)
+        out.scatter_(1, uploads[:, max(uploads.shape[1] - last, 0) :], True)
         out[:, 0] = True
         return out
 
@@ -165,7 +156,8 @@ class CloudRanking:
         if not ranked.any():
             return torch.tensor([1.0, 0.0, 0.0])
         with torch.inference_mode():
-            features = self._features(uploads[ranked])
+            parts = [self._features(part) for part in torch.split(uploads[ranked], BATCH)]
+        features = torch.cat(parts, dim=1)
         return _logit(features.numpy(), out[ranked].numpy(), wanted[ranked].numpy())
 
 
@@ -179,7 +171,8 @@ def _logit(
 
     def loss(scaled: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
         weights = scaled / spread
-        scores = np.tensordot(weights, features, 1)
+        # Not by a product of matrices, whose bits could depend on the number of threads.
+        scores = sum(w * each for w, each in zip(weights.tolist(), features, strict=True))
         scores[out] = -np.inf
         top = scores.max(axis=1, keepdims=True)
         chances = np.exp(scores - top)
@@ -214,9 +207,8 @@ def _ease(streams: Streams, num_items: int, ridge: float) -> Tensor:
     gram = torch.from_numpy((seen.T @ seen).toarray())
     gram.diagonal().add_(ridge)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-    weights: Tensor = -inverse / inverse.diagonal()
-    weights.fill_diagonal_(0.0)
-    return weights.to(torch.float32)
+    weights = inverse.div_(-inverse.diagonal().clone()).to(torch.float32)
+    return weights.fill_diagonal_(0.0)
 
 
 def _dense(table: Any) -> Tensor:

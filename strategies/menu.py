@@ -9,7 +9,8 @@ after the next choice: so there is a snack beside it.
 2. A list: the upload's last item, and after it the best M items of the cloud's own ranking
    (`strategies._cloud_ranking`). As long as the last item the edge knows is the one the list
    starts with, its items are ranked first, in its order, and everything else after them by
-   the snack. Once the edge knows a newer item the list is void, and the snack ranks alone.
+   the snack. Once the edge knows a newer item the list is void, and the snack ranks alone;
+   where items repeat, choosing the list's first item again revives it.
 
 The cloud needs to hear of a choice to write a new list, so a list is worth most where edges
 upload after every choice, as in leave one out, and less the more items are ranked a round.
@@ -34,9 +35,10 @@ from torch import Tensor
 
 from fedsim.codecs.base import Column
 from fedsim.data.base import Streams
+from fedsim.errors import ConfigError
 from fedsim.layout import Layer, Layout
 from fedsim.setting import Arrays, Setting, Uploads
-from strategies._cloud_ranking import CloudRanking
+from strategies._cloud_ranking import LARGEST, CloudRanking
 from strategies._typical import typical_uploads
 from strategies.snack import Snack, SnackConfig, SnackEdge, SnackLearner, packed, unpacked
 from strategies.user_vector import trained_reader
@@ -47,18 +49,17 @@ class MenuConfig(SnackConfig):
 
     name: str = "menu"
     listed: Annotated[int, Field(ge=1, le=1000)] = 16
-    """Items of a list."""
+    """Items of a list; places are paid for where fewer can be ranked."""
     models: Annotated[int, Field(ge=1)] = 1
     """Models whose chances the cloud averages; the first is the snack's own."""
     ridge: Annotated[float, Field(gt=0)] = 150.0
-    """EASE's regularisation."""
+    """EASE's regularisation: what is added to the diagonal of its Gram matrix."""
     reach: Annotated[int, Field(ge=1)] = 10
     """An item counts as following another up to so many interactions later."""
-    fades: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (
-        0.97,
-        0.9,
-    )
-    """Weight of an uploaded item relative to the next one's: in EASE, and in what followed."""
+    ease_fade: Annotated[float, Field(gt=0, le=1)] = 0.97
+    """Weight of an uploaded item in EASE, relative to the next one's."""
+    follow_fade: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """The same in what followed."""
 
     @property
     def snack(self) -> SnackConfig:
@@ -99,6 +100,13 @@ class Menu(Snack):
         return (*super().columns(), Column("list", "mask", Layout(rows)))
 
     def fit(self, history: tuple[Streams, ...]) -> None:
+        for place in self.setting.channels:
+            if place.num_items > LARGEST:
+                raise ConfigError(
+                    f"channel '{place.name}' has {place.num_items} items, but a list needs tables "
+                    f"of every pair of items, and at most {LARGEST} of them; take a smaller "
+                    "catalogue (data.min_item_count, data.k_core) or strategy 'snack'"
+                )
         super().fit(history)
         self._rankings = [self._ranking(c, streams) for c, streams in enumerate(history)]
         self._lists = [
@@ -133,7 +141,8 @@ class Menu(Snack):
             self.setting.scenario.evaluation.exclude,
             ridge=config.ridge,
             reach=config.reach,
-            fades=config.fades,
+            ease_fade=config.ease_fade,
+            follow_fade=config.follow_fade,
         )
 
     def _list(self, channel: int, uploads: NDArray[np.integer]) -> NDArray[np.uint8]:

@@ -38,7 +38,7 @@ class ShortlistEdge(MenuEdge):
         scores = torch.zeros(len(ids), self.setting.channels[channel].num_items + 1)
         order = torch.arange(ids.shape[1], 0, -1, dtype=torch.float32).expand(len(ids), -1)
         scores.scatter_(1, torch.from_numpy(ids), order)
-        return scores[:, None].repeat(len(windows) // len(ids), windows.shape[1], 1)
+        return scores[:, None].expand(len(windows), windows.shape[1], -1).clone()
 
     def macs(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
         return np.zeros(1, np.int64)
@@ -52,7 +52,7 @@ class Shortlist(Menu):
     config: ShortlistConfig
 
     def columns_of(self, channel: int) -> tuple[Column, ...]:
-        return super().columns_of(channel)[1:]
+        return tuple(each for each in super().columns_of(channel) if each.name == "list")
 
     def provision(self) -> Provision:
         nothing: tuple[Arrays, ...] = tuple({} for _ in self.setting.channels)

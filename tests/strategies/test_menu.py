@@ -16,7 +16,7 @@ from fedsim.errors import ConfigError
 from fedsim.setting import Uploads
 from fedsim.training.targets import split
 from fedsim.wire import HEADER_BYTES
-from strategies import _cloud_ranking
+from strategies import menu
 from strategies._cloud_ranking import CloudRanking, _ease, _logit
 from strategies.snack import SnackEdge, unpacked
 from tests.strategies.fitted import Fitted, fitted
@@ -131,6 +131,13 @@ def test_what_is_not_ranked_is_not_listed(exclude: str, last: int) -> None:
         assert (found[:, :, None] == uploads.items[:, None]).any()
 
 
+def test_an_upload_shorter_than_the_window_is_not_listed() -> None:
+    made = fitted({**MENU, "upload": 3}, changes={"evaluation": {"exclude": "window"}})
+    uploads = made.uploads()
+    found = lists(made.strategy.answer(0, uploads, 1)["list"])[:, 1:]
+    assert not (found[:, :, None] == uploads.items[:, None]).any()
+
+
 def test_where_few_items_are_left_the_list_is_short() -> None:
     made = fitted(
         {"name": "menu", "upload": 12, "listed": 70}, changes={"evaluation": {"exclude": "seen"}}
@@ -191,7 +198,9 @@ def test_without_validation_the_chance_alone_counts(made: Fitted) -> None:
     nothing = Streams(np.empty(0, np.int32), np.zeros(1, np.int64))
     assert len(split(nothing)[1]) == 0
     models = made.strategy._learners
-    ranking = CloudRanking(models, nothing, "seen", ridge=1.0, reach=2, fades=(0.9, 0.9))
+    ranking = CloudRanking(
+        models, nothing, "seen", ridge=1.0, reach=2, ease_fade=0.9, follow_fade=0.9
+    )
     assert ranking.weights.tolist() == [1, 0, 0]
     assert ranking.best(np.zeros((2, 12), np.int64), 4).all()
 
@@ -203,8 +212,8 @@ def test_an_item_of_a_user_counts_once_in_ease() -> None:
 
 
 def test_a_catalogue_may_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cloud_ranking, "LARGEST", 59)
-    with pytest.raises(ConfigError, match=r"60 items, at most 59; take a smaller .* 'snack'"):
+    monkeypatch.setattr(menu, "LARGEST", 59)
+    with pytest.raises(ConfigError, match=r"has 60 items, .* at most 59 of them; .* 'snack'"):
         fitted(MENU)
 
 
