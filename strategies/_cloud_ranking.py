@@ -184,7 +184,8 @@ def _logit(
     start = np.zeros(len(features))
     start[0] = spread[0]
     bounds = [(0.0, None)] * len(features)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    exact = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=exact)
     return torch.from_numpy((found.x / spread).astype(np.float32))
 
 
