@@ -33,6 +33,7 @@ from torch import Tensor
 from fedsim.cores import one_thread
 from fedsim.data.base import Streams
 from fedsim.kernels.gru import whole_blocks
+from fedsim.setting import Arrays
 from fedsim.training.exclusion import Exclude
 from fedsim.training.targets import items_at, split, windows
 from strategies._generated import GeneratingLearner
@@ -172,7 +173,7 @@ def _logit(
     def loss(scaled: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
         weights = scaled / spread
         # Not by a product of matrices, whose bits could depend on the number of threads.
-        scores = sum(w * each for w, each in zip(weights.tolist(), features, strict=True))
+        scores = sum(w * each for w, each in zip(weights, features, strict=True))
         scores[out] = -np.inf
         top = scores.max(axis=1, keepdims=True)
         chances = np.exp(scores - top)
@@ -212,7 +213,7 @@ def _ease(streams: Streams, num_items: int, ridge: float) -> Tensor:
     return weights.fill_diagonal_(0.0)
 
 
-def _dense(table: Any) -> Tensor:
+def _dense(table: Arrays) -> Tensor:
     """Return a sparse table of `follow_table` as float32 (V + 1, V + 1)."""
     size = len(table["starts"]) - 1
     parts = (table["values"], table["follows"], table["starts"])

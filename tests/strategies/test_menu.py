@@ -194,6 +194,17 @@ def test_weights_make_the_wanted_items_likeliest() -> None:
     assert (np.abs(weights - [1.5, 8, 0]) < [0.1, 0.7, 0.02]).all()
 
 
+def test_weights_do_not_show_rounding() -> None:
+    draws = np.random.default_rng(1)
+    features = draws.normal(size=(3, 500, 20)).astype(np.float32)
+    wanted = (features[0] + 2 * features[1] + draws.gumbel(size=(500, 20))).argmax(axis=1)
+    out = np.zeros((500, 20), np.bool_)
+    found = _logit(features, out, wanted).numpy()
+    order = draws.permutation(500)
+    again = _logit(features[:, order], out, wanted[order]).numpy()
+    np.testing.assert_allclose(found, again, rtol=1e-6, atol=1e-7)
+
+
 def test_without_validation_the_chance_alone_counts(made: Fitted) -> None:
     nothing = Streams(np.empty(0, np.int32), np.zeros(1, np.int64))
     assert len(split(nothing)[1]) == 0
