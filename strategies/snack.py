@@ -1,9 +1,8 @@
 """Snack: the cloud answers a long upload with a code of a few bits for one dense network. Ours.
 
 Why: `strategies.long_diet` answers a long upload with a bit a parameter, `strategies.user_vector`
-with 64 floats. A tenth of the floats' bytes and less serves as well (docs/front.md): W numbers
-of b bits (128 bits in all at W = 64, b = 2), which the edge looks up in a codebook it was given
-once:
+with 64 floats. About a tenth of the floats' bytes serves as well (docs/front.md): W numbers of b
+bits (128 bits in all at W = 64, b = 2), which the edge looks up in a codebook it was given once:
 
 1. A warm start. First the backbone is trained without codes, as `static` does.
 2. A long upload. From there on everything trains on with the vector ``c U`` added to the

@@ -77,6 +77,11 @@ def paper(
 
     with common.display(quiet, study=True) as display:
         done = run_table(name, seeds=seeds, tell=display.note, **chosen)
+    _tell(done, as_json)
+
+
+def _tell(done: PaperRuns, as_json: bool) -> None:
+    """Write a table into the folder of its runs, and print it."""
     parts, record = _counted(done) if done.spec.kind == "statistics" else _ranked(done)
     head = {"title": done.spec.title, "tuning": _tuning(done)}
     record = {**head, **record, "missing": list(done.missing)}
