@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -36,14 +37,16 @@ def side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple[
             while pending:
                 finished, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    job = pending.pop(future)
                     run = future.result()
+                    job = pending.pop(future)
                     tell_done(tell, job, len(pending))
                     yield job.path, run
         except BrokenProcessPool as error:
+            # Processes take jobs in this order, so no later one was begun.
+            begun = " or ".join(f"'{job.title}'" for job in islice(pending.values(), count))
             raise RunError(
-                "a run's process was killed (out of memory?); start the study again with fewer "
-                "jobs: finished runs are kept, the others go on"
+                f"the process of {begun} was killed (out of memory?); start the study again with "
+                "fewer jobs: finished runs are kept, the others go on"
             ) from error
         except BaseException:
             _end({*multiprocessing.active_children()} - {*before})

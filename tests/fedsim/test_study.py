@@ -60,6 +60,15 @@ def test_a_run_begun_with_other_code_is_taken_but_told(tmp_path: Path) -> None:
     assert "begun with other code, data; it is taken as it is, delete it" in told[-2]
 
 
+def test_a_run_whose_process_is_killed_is_named(tmp_path: Path) -> None:
+    variants = [
+        Variant("dies", {"strategy.name": "tests.fedsim.engine.fates:Dying"}),
+        *(Variant(name, {"strategy.name": "static"}) for name in ("lives", "waits")),
+    ]
+    with pytest.raises(RunError, match=r"^the process of 'dies, seed 0'.* was killed \(out of mem"):
+        run_variants(tiny(), variants, seeds=1, folder=tmp_path, jobs=2)
+
+
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_run_that_does_not_tell_what_it_began_with_is_refused(text: str, tmp_path: Path) -> None:
     first = compare(tiny(), ["static"], out=tmp_path, jobs=1)[0]
