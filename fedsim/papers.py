@@ -12,7 +12,8 @@ from fedsim.data.stats import Statistics, statistics
 from fedsim.engine.run import Run
 from fedsim.errors import ConfigError, DataError, nearest
 from fedsim.job import Tell
-from fedsim.paper_spec import Line, PaperSpec, lines_of, load_paper, paper_file
+from fedsim.paper_spec import Line, PaperSpec, lines_of
+from fedsim.paper_toml import load_paper, paper_file
 from fedsim.scenario import ScenarioConfig, build, load_scenario
 from fedsim.study import Variant, run_variants
 from fedsim.tuned import load_tuned, said

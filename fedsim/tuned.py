@@ -16,7 +16,8 @@ from pydantic import Field
 
 from fedsim.errors import ConfigError
 from fedsim.files import write_atomic
-from fedsim.paper_spec import TUNED, Line, PaperSpec, read_toml
+from fedsim.paper_spec import TUNED, Line, PaperSpec
+from fedsim.paper_toml import load_paper, paper_file, read_toml
 from fedsim.scenario import Count, Section
 
 
@@ -57,13 +58,17 @@ class Tuned(Section):
 
 
 def load_tuned(table: Path, spec: PaperSpec) -> Tuned | None:
-    """Return what was chosen for the table in a file, or None if nothing was.
+    """Return what was chosen for the table in a file, or for the one that tunes it.
+
+    None if nothing was.
 
     Raises
     ------
     ConfigError
         The file beside it is wrong, or was made by other trials than the table has now.
     """
+    if spec.tuning.table:
+        return load_tuned(paper_file(spec.tuning.table), load_paper(spec.tuning.table))
     file = table.with_name(table.stem + TUNED)
     if not file.is_file():
         return None
@@ -90,13 +95,16 @@ def said(name: str, spec: PaperSpec, lines: Sequence[Line], tuned: Tuned | None)
     if not spec.tuning.trials or not lines:
         return ""
     if tuned is None:
+        table = spec.tuning.table or name
         return (
-            f"Nothing is tuned yet: there is no {name}{TUNED} beside the table; --tune makes it, "
-            f"with {budget(spec)} for every row."
+            f"Nothing is tuned yet: there is no {Path(table).stem}{TUNED} beside the table; "
+            f"'fedsim paper {table} --tune' makes it, with {budget(spec)} for every row."
         )
+    where = f" in table '{spec.tuning.table}'" if spec.tuning.table else ""
     parts = [
-        f"Tuned on validation, {budget(spec)} for every row: the best NDCG@10 with the newest "
-        f"{_items(spec.tuning.hold_out)} of each user held out, so that the test was not there."
+        f"Tuned on validation{where}, {budget(spec)} for every row: the best NDCG@10 with the "
+        f"newest {_items(spec.tuning.hold_out)} of each user held out, so that the test was not "
+        "there."
     ]
     fixed = _rows(line for line in lines if not line.row.tune)
     left = [line.label for line in lines if line.row.tune and line.tuned is None]

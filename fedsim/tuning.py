@@ -98,6 +98,11 @@ def tune(
     """
     made = plan(name, data=data, backbones=backbones, methods=methods, tell=tell)
     spec, folder = made.spec, Path(out) / "paper" / made.name / "tuning"
+    if spec.tuning.table:
+        raise ConfigError(
+            f"{name}: its rows are tuned by another table; tune that: "
+            f"fedsim paper {spec.tuning.table} --tune"
+        )
     attempts = _attempts(name, spec, made.base, made.lines)
     earlier = _earlier(folder, spec, {line.spot for line in made.lines})
     variants = [Variant(each.label, each.changes) for each in attempts]

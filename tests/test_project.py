@@ -19,7 +19,7 @@ from typer.main import get_command
 from fedsim import plugins
 from fedsim.cli import _common, app
 from fedsim.doctor import constraints
-from fedsim.paper_spec import paper_specs
+from fedsim.paper_toml import paper_specs
 from fedsim.scenario import load_scenario, shipped_scenarios
 
 ROOT = Path(__file__).parents[1]

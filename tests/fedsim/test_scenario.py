@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedsim.errors import ConfigError
 from fedsim.overrides import set_dotted, split_override
-from fedsim.paper_spec import load_paper
+from fedsim.paper_toml import load_paper
 from fedsim.scenario import (
     ScenarioConfig,
     build,

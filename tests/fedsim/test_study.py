@@ -12,7 +12,8 @@ import fedsim
 from analysis.load import load
 from fedsim.errors import ConfigError, RunError
 from fedsim.folders import runs_in
-from fedsim.paper_spec import lines_of, load_paper, paper_specs
+from fedsim.paper_spec import lines_of
+from fedsim.paper_toml import load_paper, paper_specs
 from fedsim.papers import paper
 from fedsim.scenario import build, load_scenario
 from fedsim.study import Variant, compare, run_variants

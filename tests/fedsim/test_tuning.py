@@ -14,7 +14,7 @@ import scenarios
 from fedsim.cli import app
 from fedsim.engine.run import Run
 from fedsim.errors import ConfigError
-from fedsim.paper_spec import load_paper, paper_specs
+from fedsim.paper_toml import load_paper, paper_specs
 from fedsim.papers import paper
 from fedsim.population import Population
 from fedsim.tuning import Tunings, tune
@@ -165,6 +165,63 @@ def test_the_table_takes_what_was_chosen(file: Path, tmp_path: Path) -> None:
         tuned.tuned
     )
     assert tuned.tuned.endswith("Nothing to tune: Popular. Not tuned: Full, here, sasrec.")
+
+
+ABLATION = """
+title = "Ablation"
+scenario = "{scenario}"
+seeds = 1
+tuning.table = "{table}"
+[set]
+rounds = 1
+"stream.history" = "leave_one_out"
+"population.edges" = 100
+"train.epochs" = 3
+[data.here]
+[[rows]]
+label = "Full"
+set = {{ "strategy.name" = "full_download" }}
+"""
+
+
+@pytest.fixture
+def ablation(file: Path, tiny_file: Path, tmp_path: Path) -> Path:
+    """A table that has one of the other's rows and is tuned by it."""
+    made = tmp_path / "ablation.toml"
+    made.write_text(ABLATION.format(scenario=tiny_file, table=file))
+    return made
+
+
+def test_a_table_takes_what_another_chose(ablation: Path, tmp_path: Path) -> None:
+    plain = paper(str(ablation), out=tmp_path, jobs=1)
+    assert "mine.tuned.toml beside the table" in plain.tuned
+    assert "mine.toml --tune' makes it, with 3 trials of one seed each" in plain.tuned
+    (tmp_path / "mine.tuned.toml").write_text(
+        "trials = 3\nseeds = 1\nhold_out = 1\n[[lines]]\nrow = 'Full'\ndata = 'here'\n"
+        "trial = 3\nset = { 'train.dropout' = 0.125 }\n"
+        "[[lines]]\nrow = 'Base'\ndata = 'here'\ntrial = 2\nset = {}\n"
+    )
+    tuned = paper(str(ablation), out=tmp_path, jobs=1)
+    assert tuned.runs["Full, here"][0].scenario.train.dropout == 0.125
+    assert tuned.tuned.startswith("Tuned on validation in table '")
+    with pytest.raises(ConfigError, match=r"tuned by another table.*fedsim paper .*mine\.toml --t"):
+        tune(str(ablation), out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"full_download"', '"fedavg"', r"row 'Full' is to be tuned by .* no row of that label"),
+        ("[set]", "tuning.trials = [{}]\n[set]", r"but this one has trials of its own; leave out"),
+        ("mine.toml", "ablation.toml", r"but it has none of its own; leave out one"),
+        ('/mine.toml"', '/none.toml"', r"no paper table '.*none\.toml'"),
+    ],
+)
+def test_a_table_that_another_cannot_tune_is_refused(
+    ablation: Path, old: str, new: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_paper(changed(ablation, old, new))
 
 
 def call(*arguments: object) -> Any:
