@@ -86,7 +86,8 @@ def paper(
         A Ray cluster to compute the runs on, as `fedsim.study.run_variants` tells; unset: this
         machine.
     tell
-        Told a line when a run begins and ends, and of data that is missing.
+        Told a line when a run begins or ends, as `fedsim.study.compare` tells, and of data that
+        is missing.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def paper(
     """
     made = plan(name, data=data, backbones=backbones, methods=methods, tell=tell)
     spec, tuned = made.spec, load_tuned(paper_file(name), made.spec)
-    lines = [tuned.applied(line) if tuned else line for line in made.lines]
+    lines = [tuned.applied(spec, line) if tuned else line for line in made.lines]
     count = spec.seeds if seeds is None else seeds
     folder = Path(out) / "paper" / made.name
     variants = [Variant(line.label, line.changes) for line in lines]
@@ -150,6 +151,8 @@ def plan(
     wanted = {line.data: line.changes for line in reversed(lines)}
     if spec.kind == "statistics":
         wanted = {name: spec.changes(name) | extra for name, extra in chosen.items()}
+    elif not lines:
+        raise ConfigError(_no_lines(name, spec, _labels(spec, methods)))
     found, missing = _found(spec, base, wanted)
     if tell:
         for text in missing.values():
@@ -186,6 +189,16 @@ def _labels(spec: PaperSpec, given: Sequence[str] | None) -> list[str]:
         if label.casefold() not in known:
             raise ConfigError(f"no method '{label}'; {nearest(label, known.values())}")
     return [known[label.casefold()] for label in given] if given else list(known.values())
+
+
+def _no_lines(name: str, spec: PaperSpec, labels: Sequence[str]) -> str:
+    """Return what is said where no row has any backbone that is asked for."""
+    has = (
+        f"'{row.label}' has {', '.join(row.backbones)}"
+        for row in spec.rows
+        if row.label in labels and row.backbones
+    )
+    return f"{name}: no line is left: {'; '.join(has)}; give --backbone one of these"
 
 
 def _found(

@@ -14,14 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedsim import plugins
 from fedsim.cores import usable_cores
+from fedsim.edges.side import make_setting
 from fedsim.engine.directory import changed_since
 from fedsim.engine.run import Run
 from fedsim.errors import ConfigError
 from fedsim.folders import write_study
 from fedsim.job import Job, Tell
+from fedsim.population import Population
 from fedsim.processes import side_by_side
-from fedsim.scenario import ScenarioConfig, build, load_scenario
+from fedsim.scenario import ScenarioConfig, build, digest, load_scenario
 
 Compute = Callable[[Sequence[Job], int, Tell], Iterator[tuple[Path, Run]]]
 
@@ -62,7 +65,7 @@ def compare(
     ray_address
         A Ray cluster to compute the runs on, as `run_variants` tells; unset: this machine.
     tell
-        Told a line when a run begins and ends.
+        Told a line when a run begins, of runs one by one, or ends, of runs side by side.
 
     Raises
     ------
@@ -119,6 +122,7 @@ def run_variants(
         for variant in variants
         for number in range(seeds)
     ]
+    _refuse_early(todo[::seeds])
     with _means(ray_address, jobs, len(todo)) as (run, count):
         write_study(folder, (job.path for job in todo))
         tell = tell or (lambda _: None)
@@ -143,6 +147,21 @@ def _means(ray_address: str | None, jobs: int | None, runs: int) -> Iterator[tup
 
     with ray_at(ray_address, jobs, runs):
         yield on_ray, jobs or runs
+
+
+def _refuse_early(jobs: Iterable[Job]) -> None:
+    """Make the strategies of what is not begun: what cannot be is told before anything is run."""
+    known, population = "", None
+    for job in jobs:
+        if job.path.exists():
+            continue
+        scenario = job.scenario
+        apart = {"strategy", "model", "train", "evaluation", "controls", "engine"}
+        data = digest(scenario.model_dump(mode="json", exclude=apart))
+        if population is None or data != known:
+            known, population = data, Population(scenario)
+        made = plugins.load("strategies", scenario.strategy.name)
+        made(scenario.strategy, make_setting(scenario, population, None))
 
 
 def _job(scenario: ScenarioConfig, variant: Variant, number: int, folder: Path) -> Job:

@@ -18,7 +18,9 @@ from fedsim.errors import ConfigError
 from fedsim.files import write_atomic
 from fedsim.paper_spec import TUNED, Line, PaperSpec
 from fedsim.paper_toml import load_paper, paper_file, read_toml
-from fedsim.scenario import Count, Section
+from fedsim.scenario import Count, Section, digest
+
+MEND = "tune again (--tune), or delete the file"
 
 
 class Chosen(Section):
@@ -28,6 +30,8 @@ class Chosen(Section):
     data: str = ""
     backbone: str = ""
     x: float | None = None
+    settings: str
+    """Names what the line was set to otherwise, see `settings_of`."""
     trial: Count
     """Which of the row's trials, from 1."""
     set: dict[str, Any] = Field(default_factory=dict)
@@ -47,10 +51,20 @@ class Tuned(Section):
     hold_out: Count
     lines: tuple[Chosen, ...] = ()
 
-    def applied(self, line: Line) -> Line:
-        """Return a line with what was chosen for it."""
-        chosen = {each.spot: each.set for each in self.lines}
-        return replace(line, tuned=chosen.get(line.spot))
+    def applied(self, spec: PaperSpec, line: Line) -> Line:
+        """Return a line with what was chosen for it.
+
+        Raises
+        ------
+        ConfigError
+            It was chosen under other settings than the line has now.
+        """
+        chosen = {each.spot: each for each in self.lines}.get(line.spot)
+        if chosen and chosen.settings != settings_of(spec, line):
+            raise ConfigError(
+                f"{line.label}: tuned under other settings than the table has now; {MEND}"
+            )
+        return replace(line, tuned=chosen.set if chosen else None)
 
     def write(self, file: Path) -> None:
         """Write the file that `load_tuned` reads."""
@@ -75,19 +89,25 @@ def load_tuned(table: Path, spec: PaperSpec) -> Tuned | None:
     tuned, tuning = read_toml(file, Tuned), spec.tuning
     then = (tuned.trials, tuned.seeds, tuned.hold_out)
     now = (len(tuning.trials), tuning.seeds, tuning.hold_out)
-    mend = "tune again (--tune), or delete the file"
     if then != now:
         raise ConfigError(
             f"{file}: chosen with (trials, seeds, hold_out) = {then}, but the table has {now}; "
-            f"{mend}"
+            f"{MEND}"
         )
     rows = {row.label: spec.trials(row) for row in spec.rows}
     for each in tuned.lines:
         if each.set not in rows.get(each.row, ())[each.trial - 1 : each.trial]:
             raise ConfigError(
-                f"{file}: row '{each.row}' has no trial {each.trial} that sets {each.set}; {mend}"
+                f"{file}: row '{each.row}' has no trial {each.trial} that sets {each.set}; {MEND}"
             )
     return tuned
+
+
+def settings_of(spec: PaperSpec, line: Line) -> str:
+    """Return 16 hex digits that name what a line is set to before tuning, wherever its data is."""
+    changes = replace(line, tuned=None).changes
+    settings = {name: value for name, value in changes.items() if name != "data.path"}
+    return digest({"scenario": spec.scenario, "edges": spec.edges, "set": settings})
 
 
 def said(name: str, spec: PaperSpec, lines: Sequence[Line], tuned: Tuned | None) -> str:

@@ -17,11 +17,11 @@ from fedsim.engine.run import Run
 from fedsim.errors import ConfigError, RunError
 from fedsim.files import write_atomic
 from fedsim.job import Tell
-from fedsim.paper_spec import TUNED, Line, PaperSpec, Trial
+from fedsim.paper_spec import TUNED, Line, PaperSpec, Trial, lines_of
 from fedsim.papers import plan
 from fedsim.scenario import ScenarioConfig, build
 from fedsim.study import Variant, run_variants
-from fedsim.tuned import Chosen, Tuned
+from fedsim.tuned import Chosen, Tuned, settings_of
 
 METRIC = "ndcg_10"
 
@@ -34,6 +34,8 @@ class Tried:
     data: str
     backbone: str
     x: float | None
+    settings: str
+    """Names what the line is set to otherwise."""
     trial: int
     """From 1."""
     set: Trial
@@ -120,7 +122,7 @@ def tune(
         fmean(_score(run, spec.edges) for run in runs[index * count : (index + 1) * count])
         for index in range(len(attempts))
     ]
-    tried = earlier + _judged(attempts, scores)
+    tried = earlier + _judged(spec, attempts, scores)
     file = folder / f"{made.name}{TUNED}"
     _write(folder, file, spec, tried)
     return Tunings(spec, folder, tried, made.missing, file)
@@ -179,7 +181,7 @@ def _score(run: Run, edges: str) -> float:
     return float(ledger[METRIC].sum()) / targets
 
 
-def _judged(attempts: Sequence[_Attempt], scores: Sequence[float]) -> list[Tried]:
+def _judged(spec: PaperSpec, attempts: Sequence[_Attempt], scores: Sequence[float]) -> list[Tried]:
     """Return what was tried; of each line the first trial of the best score is chosen."""
     best: dict[str, tuple[float, int]] = {}
     for each, score in zip(attempts, scores, strict=True):
@@ -189,6 +191,7 @@ def _judged(attempts: Sequence[_Attempt], scores: Sequence[float]) -> list[Tried
     return [
         Tried(
             *each.line.spot,
+            settings=settings_of(spec, each.line),
             trial=each.trial,
             set=each.set,
             ndcg_10=score,
@@ -225,7 +228,18 @@ def _earlier(
         raise ConfigError(
             f"{file}: not what tuning wrote: {error!r}; delete it, finished runs are kept"
         ) from error
-    return [each for each in tried if each.spot not in spots]
+    return [each for each in tried if each.spot not in spots and _holds(spec, each)]
+
+
+def _holds(spec: PaperSpec, tried: Tried) -> bool:
+    """Return whether the table still has a line, as it was tried, and that trial of it."""
+    row = {row.label: row for row in spec.rows}.get(tried.row)
+    if row is None or tried.set not in spec.trials(row)[tried.trial - 1 : tried.trial]:
+        return False
+    lines = lines_of(spec, {tried.data: {}}, [tried.backbone], [tried.row])
+    return any(
+        (line.spot, settings_of(spec, line)) == (tried.spot, tried.settings) for line in lines
+    )
 
 
 def _write(folder: Path, file: Path, spec: PaperSpec, tried: Sequence[Tried]) -> None:
@@ -236,7 +250,15 @@ def _write(folder: Path, file: Path, spec: PaperSpec, tried: Sequence[Tried]) ->
         seeds=spec.tuning.seeds,
         hold_out=spec.tuning.hold_out,
         lines=tuple(
-            Chosen(row=e.row, data=e.data, backbone=e.backbone, x=e.x, trial=e.trial, set=e.set)
+            Chosen(
+                row=e.row,
+                data=e.data,
+                backbone=e.backbone,
+                x=e.x,
+                settings=e.settings,
+                trial=e.trial,
+                set=e.set,
+            )
             for e in tried
             if e.chosen
         ),

@@ -147,7 +147,7 @@ class Refiner(Trainer):
     """Refines tables on training targets and, after each step, the weights on validation ones.
 
     The lower level sees random numbers of blocks, chosen by the weights and Gumbel noise; the
-    upper one too, and its gradient passes straight through the choice to the weights.
+    upper one too, and learns by REINFORCE (see `strategies.peel`).
     """
 
     learner: PeelLearner

@@ -61,6 +61,12 @@ def test_a_run_begun_with_other_code_is_taken_but_told(tmp_path: Path) -> None:
     assert "begun with other code, data; it is taken as it is, delete it" in told[-2]
 
 
+def test_what_cannot_be_is_told_before_anything_is_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'forward_ofa' leaves out .* 'caser' has none; set mod"):
+        compare(tiny(**{"model.name": "caser"}), ["static", "forward_ofa"], out=tmp_path, jobs=1)
+    assert not any(tmp_path.rglob("scenario.toml"))
+
+
 def test_a_run_whose_process_is_killed_is_named(tmp_path: Path) -> None:
     variants = [
         Variant("dies", {"strategy.name": "tests.fedsim.engine.fates:Dying"}),

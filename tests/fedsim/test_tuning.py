@@ -14,9 +14,11 @@ import scenarios
 from fedsim.cli import app
 from fedsim.engine.run import Run
 from fedsim.errors import ConfigError
+from fedsim.paper_spec import lines_of
 from fedsim.paper_toml import load_paper, paper_specs
 from fedsim.papers import paper
 from fedsim.population import Population
+from fedsim.tuned import settings_of
 from fedsim.tuning import Tunings, tune
 
 TABLE = """
@@ -54,6 +56,13 @@ def file(tiny_file: Path, tmp_path: Path) -> Path:
     made = tmp_path / "mine.toml"
     made.write_text(TABLE.format(scenario=tiny_file))
     return made
+
+
+def settings(name: str, row: str, backbone: str = "") -> str:
+    """Return what names the settings of a row's line."""
+    spec = load_paper(name)
+    (line,) = lines_of(spec, {"here": {}}, [backbone], [row])
+    return settings_of(spec, line)
 
 
 def changed(file: Path, old: str, new: str) -> str:
@@ -138,6 +147,12 @@ def test_what_another_command_tuned_stays_while_the_budget_is_the_same(
 ) -> None:
     tune(str(file), out=tmp_path, jobs=1, methods=["Base"])
     assert set(chosen(tune(str(file), out=tmp_path, jobs=1, methods=["Full"]))) == {"Base", "Full"}
+    changed(file, '"static", "train.dropout" = 0.1', '"static", "train.dropout" = 0.2')
+    assert set(chosen(tune(str(file), out=tmp_path, jobs=1, methods=["Full"]))) == {"Full"}
+    assert set(chosen(tune(str(file), out=tmp_path, jobs=1, methods=["Base"]))) == {"Base", "Full"}
+    changed(file, 'label = "Full"', 'label = "Renamed"')
+    assert set(chosen(tune(str(file), out=tmp_path, jobs=1, methods=["Base"]))) == {"Base"}
+    changed(file, 'label = "Renamed"', 'label = "Full"')
     name = changed(file, "{},", '{ "train.lr" = 0.01 },')
     assert set(chosen(tune(name, out=tmp_path, jobs=1, methods=["Full"]))) == {"Full"}
 
@@ -151,7 +166,7 @@ def test_the_table_takes_what_was_chosen(file: Path, tmp_path: Path) -> None:
     plain = paper(name, out=tmp_path, jobs=1)
     (tmp_path / "mine.tuned.toml").write_text(
         "trials = 3\nseeds = 1\nhold_out = 1\n[[lines]]\nrow = 'Base'\ndata = 'here'\n"
-        "backbone = 'sasrec'\ntrial = 2\n"
+        f"backbone = 'sasrec'\nsettings = '{settings(name, 'Base', 'sasrec')}'\ntrial = 2\n"
         "set = { 'train.dropout' = 0.25, 'train.weight_decay' = 0.01 }\n"
     )
     tuned = paper(name, out=tmp_path, jobs=1)
@@ -198,8 +213,9 @@ def test_a_table_takes_what_another_chose(ablation: Path, tmp_path: Path) -> Non
     assert "mine.toml --tune' makes it, with 3 trials of one seed each" in plain.tuned
     (tmp_path / "mine.tuned.toml").write_text(
         "trials = 3\nseeds = 1\nhold_out = 1\n[[lines]]\nrow = 'Full'\ndata = 'here'\n"
+        f"settings = '{settings(str(ablation), 'Full')}'\n"
         "trial = 3\nset = { 'train.dropout' = 0.125 }\n"
-        "[[lines]]\nrow = 'Base'\ndata = 'here'\ntrial = 2\nset = {}\n"
+        "[[lines]]\nrow = 'Base'\ndata = 'here'\nsettings = ''\ntrial = 2\nset = {}\n"
     )
     tuned = paper(str(ablation), out=tmp_path, jobs=1)
     assert tuned.runs["Full, here"][0].scenario.train.dropout == 0.125
@@ -324,8 +340,13 @@ def test_a_table_of_nothing_to_tune_says_so(file: Path, tmp_path: Path) -> None:
         ("trials = 4\nseeds = 1\nhold_out = 1", r"= \(4, 1, 1\), but the table has \(3, 1, 1\)"),
         (
             "trials = 3\nseeds = 1\nhold_out = 1\n[[lines]]\nrow = 'Base'\ndata = 'here'\n"
-            "trial = 1\nset = { 'train.lr' = 0.5 }",
+            "settings = ''\ntrial = 1\nset = { 'train.lr' = 0.5 }",
             r"row 'Base' has no trial 1 that sets \{'train\.lr': 0\.5\}; tune again \(--tune\)",
+        ),
+        (
+            "trials = 3\nseeds = 1\nhold_out = 1\n[[lines]]\nrow = 'Base'\ndata = 'here'\n"
+            "settings = 'others'\ntrial = 2\nset = {}",
+            r"^Base, here: tuned under other settings than the table has now; tune again",
         ),
         ("trials = 3\nseeds = 1\nhold_out = 1\nline = []", "unknown key 'line'; did you mean"),
     ],

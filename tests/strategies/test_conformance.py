@@ -126,6 +126,7 @@ def test_a_tight_budget_is_kept_and_said(name: str, tmp_path: Path) -> None:
     spent = later.groupby("edge")[["uplink_bytes", "downlink_bytes"]].sum().sum(axis=1)
     assert (spent <= 40.0 * 3).all()
     assert not (later.refused & (later.answered | ~later.requested)).any()
+    assert (later.refused | later.answered | ~later.requested).all()
 
 
 def test_answers_do_not_depend_on_who_else_asks(name: str, tmp_path: Path) -> None:
