@@ -194,7 +194,7 @@ def _labels(spec: PaperSpec, given: Sequence[str] | None) -> list[str]:
 def _no_lines(name: str, spec: PaperSpec, labels: Sequence[str]) -> str:
     """Return what is said where no row has any backbone that is asked for."""
     has = (
-        f"'{row.label}' has {', '.join(row.backbones)}"
+        f"row '{row.label}' has {', '.join(row.backbones)} alone"
         for row in spec.rows
         if row.label in labels and row.backbones
     )

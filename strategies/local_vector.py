@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedsim.data.base import Streams
+from fedsim.models.cost import FLOAT_BITS
 from fedsim.population import ChannelStreams
 from fedsim.setting import Arrays, Provision
 from fedsim.training.targets import windows
@@ -76,6 +77,10 @@ class LocalVectorEdge(UserVectorEdge):
 
         read = windows(own, edges, ends, self.config.upload)
         return {"vector": in_batches(vectors, read, self.backbone.dim)}
+
+    def paper_bits(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
+        """Return the bits of the backbone, as for Base: nothing follows it."""
+        return np.array([FLOAT_BITS * self.backbone.layout.size])
 
     def adapt_macs(self, channel: int, known: NDArray[np.int64]) -> NDArray[np.int64]:
         dim, decays = self.backbone.dim, len(self.config.decays)

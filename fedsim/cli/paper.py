@@ -84,7 +84,7 @@ def _tell(done: PaperRuns, as_json: bool) -> None:
     """Write a table into the folder of its runs, and print it."""
     parts, record = _counted(done) if done.spec.kind == "statistics" else _ranked(done)
     head = {"title": done.spec.title, "tuning": _tuning(done)}
-    record = {**head, **record, "missing": list(done.missing)}
+    record = {**head, **record, "missing": done.missing}
     rules = common.analysis("paper").NOTE if done.lines else ""
     missing = f"Not there: {', '.join(done.missing)}." if done.missing else ""
     notes = [note for note in (rules, done.spec.tuning.note, done.tuned, missing) if note]

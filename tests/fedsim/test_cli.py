@@ -486,10 +486,13 @@ def test_paper_runs_what_it_finds_data_for(tiny_file: Path, tmp_path: Path) -> N
         ("here", "sasrec", "SASRec alone"),
         ("here", "caser", "Everywhere"),
     ]
-    assert made["missing"] == ["there"]
+    assert set(made["missing"]) == {"there"}
+    assert made["missing"]["there"].startswith("there: no data at 'nowhere'")
     assert "Not there: there." in (tmp_path / "paper" / "mine" / "mine.md").read_text()
     one = json.loads(succeed(*arguments, "--json", "--data", "here", "--backbone", "gru4rec"))
     assert [(row["backbone"], row["label"]) for row in one["rows"]] == [("gru4rec", "Everywhere")]
+    none = fail(1, *arguments, "--data", "here", "--backbone", "caser", "--methods", "SASRec alone")
+    assert "no line is left: row 'SASRec alone' has sasrec alone; give --backbone one" in none
 
 
 @pytest.mark.parametrize(

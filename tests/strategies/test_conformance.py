@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsim import plugins
+from fedsim import client_app, plugins
 from fedsim.edges.side import make_setting
 from fedsim.engine.run import Interrupted, Run, resume, run
 from fedsim.population import Population
@@ -75,6 +75,16 @@ def test_a_resumed_run_ends_in_the_same_bytes(name: str, tmp_path: Path) -> None
     assert ledger_bytes(resume(part.path)) == ledger_bytes(whole)
 
 
+def test_ledgers_do_not_depend_on_workers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker answers all messages, or each one another."""
+    alone = run(hard(name), out=tmp_path / "one")
+    made = client_app._edge_side.__wrapped__
+    monkeypatch.setattr(client_app, "_edge_side", made)
+    assert ledger_bytes(run(hard(name), out=tmp_path / "many")) == ledger_bytes(alone)
+
+
 def codec_cases() -> list[Any]:
     """Return every codec with a strategy whose answers it takes, and not by default."""
     cases = []
@@ -127,6 +137,19 @@ def test_a_tight_budget_is_kept_and_said(name: str, tmp_path: Path) -> None:
     assert (spent <= 40.0 * 3).all()
     assert not (later.refused & (later.answered | ~later.requested)).any()
     assert (later.refused | later.answered | ~later.requested).all()
+
+
+def test_no_answer_fits_into_a_byte(name: str, tmp_path: Path) -> None:
+    """Of two classes of devices one has no room: it keeps what it has, and the ledger says why."""
+    classes = {"population.devices": {"2g": 1.0, "wifi": 1.0}}
+    done = run(tiny(name, **classes, **{"memory.bytes": {"2g": 1}}), out=tmp_path)
+    small = done.edges.set_index("edge")["device"] == "2g"
+    assert 0 < small.sum() < len(small)
+    later = done.ledger[done.ledger["round"] > 0]
+    without_room = later["edge"].map(small)
+    assert (later.too_large == (without_room & later.requested)).all()
+    assert (later.answered == (~without_room & later.requested)).all()
+    assert (later[without_room].downlink_bytes == 0).all()
 
 
 def test_answers_do_not_depend_on_who_else_asks(name: str, tmp_path: Path) -> None:

@@ -42,3 +42,6 @@ def test_nothing_is_sent_and_the_reading_is_booked(tmp_path: Path) -> None:
     assert (rounds[["uplink_bytes", "downlink_bytes"]] == 0).all(axis=None)
     assert (rounds["train_macs"] == (3 * 4 + 4 * 64 + 64) * 64).all()
     assert (rounds["stored_bytes"] > 4 * 64).all()
+    first = done.ledger[done.ledger["round"] == 0]
+    assert (first["paper_bits"] == 32 * 40_960).all()
+    assert (rounds["paper_bits"] == 0).all()

@@ -244,9 +244,13 @@ def edge_of(backbone: Backbone) -> PrunedEdge:
     ids=["sasrec-0.3", "sasrec-0.1", "caser-0.1", "caser-0.2"],
 )
 def test_table_3_of_diet_param(backbone: Backbone, keep: float, param: list[float]) -> None:
-    """Random, LTH, SNIP and Rare Gem of the table, in Mbit."""
-    (bits,) = edge_of(backbone).paper_bits(0, {"weights": sparse_row(backbone, keep)}) / 1e6
-    for printed in param:
+    """Random, LTH, SNIP and Rare Gem of the table, in Mbit; SNIP chooses over all layers."""
+    sizes = torch.rand(backbone.layout.size, generator=torch.Generator().manual_seed(3))
+    by_layer = largest(backbone.layout, sizes, keep)
+    kept = [by_layer, by_layer, largest_of_all(sizes, keep), by_layer]
+    for chosen, printed in zip(kept, param, strict=True):
+        row = torch.where(chosen, 1.0, 0.0).numpy()[None]
+        (bits,) = edge_of(backbone).paper_bits(0, {"weights": row}) / 1e6
         assert bits == pytest.approx(printed, rel=0.005)
 
 
