@@ -16,6 +16,7 @@ from analysis.streams import elsewhere
 from analysis.style import bytes_text, seeds_text
 from analysis.summary import counted
 from analysis.table import Table
+from analysis.training import epochs
 from fedsim.errors import ConfigError, nearest
 
 INTERVALS = "Brackets: 95 % bootstrap intervals over edges."
@@ -33,14 +34,16 @@ def compare(source: Source, *, k: int | None = None) -> Table:
 
     Bytes are per edge and round (uploads, answers) or per edge (kept after the last round);
     own - other is what the sampled edges lose when they are given another edge's answer.
-    Training on the edge and answers too large for its memory are shown where there are any.
+    Training on the edge, answers too large for its memory and requests its budget could not pay
+    are shown where there are any, and the epochs of training in the cloud where they differ.
     The note says which runs are unfinished and which rounds are compared.
     """
     runs = load(source)
     names = [metric_column(runs, metric, k) for metric in ("ndcg", "hit", "mrr")]
     measured = {column: label_accuracy(runs, column) for column, _ in names}
     controls = control_accuracy(runs, names[0][0])
-    cost = costs(runs)
+    cost, trained = costs(runs), epochs(runs)
+    differ = len({each for each in trained.values() if each > 0}) > 1
     numbers, text = [], []
     for label in runs.labels:
         seeds = runs.seeds(label)
@@ -48,7 +51,7 @@ def compare(source: Source, *, k: int | None = None) -> Table:
         row = cost[label]
         kinds = {kind: controls.of((name, kind)) for name, kind in controls.of_label(label)}
         numbers.append(
-            {"label": label, "seeds": seeds, **_spread(estimates), **row}
+            {"label": label, "seeds": seeds, **_spread(estimates), **row, "epochs": trained[label]}
             | {f"control_{kind}": each.value for kind, each in kinds.items()}
         )
         text.append(
@@ -61,6 +64,7 @@ def compare(source: Source, *, k: int | None = None) -> Table:
                 "stored": bytes_text(row["stored_bytes"]),
                 "MACs": count_text(row["macs"]),
                 **_rare(row, cost),
+                **({"epochs": f"{trained[label]:.3g}"} if differ else {}),
                 "own \u2212 other": _signed(controls.loss(label, "other")),
             }
         )
@@ -142,6 +146,7 @@ def _rare(row: dict[str, float], cost: dict[str, dict[str, float]]) -> dict[str,
     cells = {
         "train_macs": ("MACs trained / round", count_text(row["train_macs"])),
         "too_large": ("too large", _percent(row["too_large"])),
+        "refused": ("refused", _percent(row["refused"])),
     }
     return dict(cell for key, cell in cells.items() if any(c[key] > 0 for c in cost.values()))
 

@@ -16,6 +16,7 @@ from analysis.paired import control_accuracy, label_accuracy
 from analysis.pareto import standing
 from analysis.statistics import Estimate
 from analysis.style import bytes_text, listed, rounds_text, seeds_text
+from analysis.training import unequal
 
 ALIKE = 1.05
 """Bytes that differ by less than this factor are about the same."""
@@ -55,7 +56,7 @@ def _accuracy(runs: Runs, column: str, name: str) -> Iterator[Finding]:
             text += ". This is one seed, which decides little: another may rank them otherwise"
         else:
             text += f". Means over {seeds_text(runs.seeds())}"
-    yield Finding("Accuracy", text + ".")
+    yield Finding("Accuracy", " ".join(filter(None, [text + ".", unequal(runs)])))
 
 
 def _behind(gap: Estimate) -> str:

@@ -94,6 +94,9 @@ class Runs:
         self._tables = tables
         self.labels = tuple(dict.fromkeys(info.label for info in infos))
         self.ks = tuple(sorted(set.intersection(*(set(info.ks) for info in infos))))
+        if not self.ks:
+            own = {f"{info.label} has {list(info.ks)}": None for info in infos}
+            raise RunError(f"no cut-off is in all runs: {'; '.join(own)}; report them apart")
         self.last_round = max(info.last_round for info in infos)
         self._made: dict[Hashable, Any] = {}
         self._connection = duckdb.connect(config={"threads": 1})
@@ -257,16 +260,20 @@ def _info(folder: Path) -> RunInfo:
     file = folder / "scenario.toml"
     if not file.is_file():
         raise RunError(f"'{folder}' is no run directory: it has no scenario.toml")
-    scenario = _read(file, tomllib.loads, "TOML")
+    scenario = read(file, tomllib.loads, "TOML")
+    if not {"name", "seed", "strategy"} <= scenario.keys():
+        raise RunError(
+            f"{file}: says no name, seed and strategy: restore that file, or run the scenario anew"
+        )
     env_file = folder / "env.json"
-    env = _read(env_file, json.loads, "JSON") if env_file.is_file() else {}
-    strategy = scenario.get("strategy", "diet")
+    env = read(env_file, json.loads, "JSON") if env_file.is_file() else {}
+    strategy = scenario["strategy"]
     name = strategy["name"] if isinstance(strategy, dict) else strategy
     last = ledger.committed_rounds(folder)
     files = ledger.round_files(folder, last=last)
     return RunInfo(
         label=str(env.get("label") or name),
-        seed=int(scenario.get("seed", 0)),
+        seed=int(scenario["seed"]),
         ks=tuple(ledger.cutoffs(pq.read_schema(files[-1]).names)) if files else (),
         last_round=last,
         path=folder,
@@ -276,7 +283,14 @@ def _info(folder: Path) -> RunInfo:
     )
 
 
-def _read(file: Path, parse: Callable[[str], Any], kind: str) -> Any:
+def read(file: Path, parse: Callable[[str], Any], kind: str) -> Any:
+    """Return what a file of a run says.
+
+    Raises
+    ------
+    RunError
+        It cannot be read, or parsed.
+    """
     try:
         return parse(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -223,6 +223,7 @@ def _found(
         except DataError as error:
             place = spec.data.get(name)
             parts = [f"{name}: {error}" if name else str(error), place.get if place else ""]
+            parts += [f"or say where it is by --data {name}=PATH"] if name else []
             missing[name] = "; ".join(part for part in parts if part)
         else:
             found[name] = made

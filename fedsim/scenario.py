@@ -318,6 +318,8 @@ def find_scenario(path: str | Path) -> Path:
     shipped = shipped_scenarios()
     if str(path) in shipped:
         return shipped[str(path)]
+    if file.is_dir():
+        raise ConfigError(f"'{path}' is a folder; name the scenario file in it, a .toml")
     if file.is_file():
         raise ConfigError(f"'{path}' is no scenario file: its name must end in .toml; rename it")
     raise ConfigError(f"no scenario file '{path}'; {nearest(str(path), shipped)}")

@@ -19,7 +19,7 @@ from fedsim.cores import usable_cores
 from fedsim.edges.side import make_setting
 from fedsim.engine.directory import changed_since
 from fedsim.engine.run import Run
-from fedsim.errors import ConfigError
+from fedsim.errors import ConfigError, nearest
 from fedsim.folders import write_study
 from fedsim.job import Job, Tell
 from fedsim.population import Population
@@ -41,6 +41,7 @@ def compare(
     scenario: ScenarioConfig | str | Path,
     strategies: Sequence[str],
     *,
+    options: Mapping[str, object] | None = None,
     seeds: int = 1,
     out: str | Path = "runs",
     jobs: int | None = None,
@@ -55,6 +56,8 @@ def compare(
         What they share, or its path or name; a strategy named there keeps its options.
     strategies
         Names, each once.
+    options
+        Options of strategies, as in ``{"keep": 0.2}``; each is set for all that have it.
     seeds
         Repeat with ``scenario.seed``, ``scenario.seed + 1``, …; each seed has its own
         streams, the same for all strategies.
@@ -70,13 +73,13 @@ def compare(
     Raises
     ------
     FedsimError
-        A strategy is unknown, or a run failed; the finished ones are kept.
+        A strategy is unknown, none has an option, or a run failed; the finished ones are kept.
     """
     if len(set(strategies)) != len(strategies) or not strategies:
         raise ConfigError(f"strategies to compare must be named once each, got {list(strategies)}")
     if not isinstance(scenario, ScenarioConfig):
         scenario = load_scenario(scenario)
-    variants = [Variant(name, {"strategy.name": name}) for name in strategies]
+    variants = _variants(strategies, options or {}, tell)
     folder = Path(out) / scenario.name / "compare"
     return run_variants(
         scenario,
@@ -87,6 +90,30 @@ def compare(
         ray_address=ray_address,
         tell=tell,
     )
+
+
+def _variants(
+    strategies: Sequence[str], options: Mapping[str, object], tell: Tell | None
+) -> list[Variant]:
+    """Return a variant for each strategy, with the options that it has."""
+    has = {name: plugins.load("strategies", name).Config.model_fields for name in strategies}
+    for option in options:
+        without = [name for name in strategies if option.partition(".")[0] not in has[name]]
+        if len(without) == len(strategies):
+            known = {known for fields in has.values() for known in fields} - {"name"}
+            raise ConfigError(
+                f"no strategy here has an option '{option}'; {nearest(option, known)}"
+            )
+        if without and tell:
+            tell(f"strategy.{option} is left out where there is none: {', '.join(without)}")
+    return [
+        Variant(
+            name,
+            {"strategy.name": name}
+            | {f"strategy.{o}": v for o, v in options.items() if o.partition(".")[0] in has[name]},
+        )
+        for name in strategies
+    ]
 
 
 def run_variants(

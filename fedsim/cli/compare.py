@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -29,20 +30,23 @@ def compare(
 ) -> None:
     """Run several strategies on the same streams, and print what each gets and pays.
 
-    Means over edges and rounds with bootstrap confidence intervals over edges. Finished runs
-    are kept and taken as they are when the same command is given again.
+    Means over edges and rounds with bootstrap confidence intervals over edges. What --set
+    changes in `strategy` is set for every strategy that has that option. Finished runs are kept
+    and taken as they are when the same command is given again.
 
     Example:  `fedsim compare quickstart --strategies static,diet,long_diet --seeds 3`
     """
     from fedsim.scenario import load_scenario
     from fedsim.study import compare as run_all
 
-    chosen = load_scenario(scenario, overrides or (), common.changes(rounds=rounds, edges=edges))
+    options, others = _split(overrides or ())
+    chosen = load_scenario(scenario, others, common.changes(rounds=rounds, edges=edges))
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     with common.display(quiet, study=True) as display:
         runs = run_all(
             chosen,
             names,
+            options=options,
             seeds=seeds,
             out=out,
             jobs=jobs,
@@ -50,3 +54,18 @@ def compare(
             tell=display.note,
         )
     common.tell(runs, as_json)
+
+
+def _split(overrides: Iterable[str]) -> tuple[dict[str, object], list[str]]:
+    """Return the options of strategies, which each that has them gets, and all other overrides."""
+    from fedsim.overrides import split_override
+
+    options, others = {}, []
+    for text in overrides:
+        name, value = split_override(text)
+        section, _, option = name.partition(".")
+        if section == "strategy" and option not in ("", "name"):
+            options[option] = value
+        else:
+            others.append(text)
+    return options, others

@@ -82,7 +82,7 @@ class MovieLens(RecordedDataset):
         )
 
     def _find(self) -> Path:
-        name = self.config.path.name if self.config.path.name in SOURCES else "ml-100k"
+        name = self.config.path.name if self.config.path.name in SOURCES else " or ".join(SOURCES)
         place = find_data(self.config.path, f"run `fedsim data fetch {name}`")
         files = [place / name for name in _LAYOUTS] if place.is_dir() else [place]
         for file in files:

@@ -162,7 +162,7 @@ def _converse(run_dir: Path, scenario: ScenarioConfig, display: Display | None) 
     except KeyboardInterrupt:
         raise Interrupted(run_dir) from None
     except FedsimError as error:
-        if _is_provisioned(run_dir):
+        if _is_provisioned(run_dir) and "start the run anew" not in str(error):
             error.add_note(f"resume with: fedsim run --resume {run_dir}")
         raise
 

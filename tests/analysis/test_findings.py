@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import replace
@@ -31,6 +32,22 @@ def test_one_seed_is_said_to_decide_little(tmp_path: Path, runs: Runs) -> None:
     assert "one seed decides little" in differences(one).note
     assert differences(runs).text["seeds"].tolist() == ["2", "2", "2"]
     assert "one seed" not in differences(runs).note
+
+
+def test_unequal_training_is_told(tmp_path: Path) -> None:
+    names = ("static", "diet", "popularity")
+    folders = [make_run(tmp_path, WORLD, name) for name in names]
+    alike = load(folders)
+    assert "Epochs" not in said(alike)["Accuracy"]
+    for folder, epochs in zip(folders, ([3], [3, 4], []), strict=True):
+        trained = [{"purpose": str(count), "epochs": [{}] * count} for count in epochs]
+        (folder / "training.json").write_text(json.dumps(trained))
+    unequal = load(folders)
+    text = "Epochs of training in the cloud differ: 3 with static; 7 with diet."
+    assert said(unequal)["Accuracy"].endswith(text)
+    assert compare(unequal).text["epochs"].tolist() == ["3", "7", "0"]
+    (folders[1] / "training.json").write_text("[]")
+    assert "epochs" not in compare(load(folders)).text
 
 
 def test_level_results_are_not_ranked(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,19 @@ def test_what_is_no_finished_run_is_an_error(tmp_path: Path) -> None:
     folder = make_run(tmp_path, World("short", edges=3, rounds=0), "static")
     with pytest.raises(RunError, match="has no committed round yet; resume it"):
         load(folder)
+
+
+def test_a_scenario_that_tells_nothing_is_an_error(tmp_path: Path) -> None:
+    run = make_run(tmp_path, SMALL, "diet")
+    (run / "scenario.toml").write_text("")
+    with pytest.raises(RunError, match=r"scenario\.toml: says no name, seed and strategy"):
+        load(run)
+
+
+def test_runs_without_a_common_cutoff_are_an_error(runs: Runs) -> None:
+    first, *others = runs.infos
+    with pytest.raises(RunError, match=r"no cut-off is in all runs: .* has \[5000\]; report them"):
+        Runs([first, replace(others[0], ks=(5000,))], {})
 
 
 def test_a_run_without_its_edges_is_an_error(tmp_path: Path) -> None:

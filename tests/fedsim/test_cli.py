@@ -347,6 +347,18 @@ def test_wrong_usage_is_code_2(arguments: list[str]) -> None:
 # ---- the other verbs ----------------------------------------------------------------------
 
 
+def test_compare_sets_an_option_for_all_that_have_it(tiny_file: Path, tmp_path: Path) -> None:
+    named = ("compare", tiny_file, "--strategies", "static,diet,dieting")
+    arguments = (*named, "--jobs", 1, "--out", tmp_path, "--set", "rounds=1", "--set")
+    done = call(*arguments, "strategy.keep=0.5")
+    assert "strategy.keep is left out where there is none: static\n" in done.stderr
+    runs = [Run(file.parent) for file in tmp_path.glob("*/*/*/scenario.toml")]
+    kept: dict[str, Any] = {run.scenario.strategy.name: run.scenario.strategy for run in runs}
+    assert (kept["diet"].keep, kept["dieting"].keep) == (0.5, 0.5)
+    told = fail(1, *arguments, "strategy.kepe=0.5")
+    assert "no strategy here has an option 'kepe'; did you mean 'keep'?" in told
+
+
 def test_compare_prints_a_line_a_strategy(tiny_file: Path, tmp_path: Path) -> None:
     arguments = ("compare", tiny_file, "--strategies", "static,diet", "--jobs", 1)
     rows = json.loads(succeed(*arguments, "--out", tmp_path, "--json"))
