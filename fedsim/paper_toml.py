@@ -73,6 +73,9 @@ def _as_written(name: str) -> PaperSpec:
     spec = read_toml(file, PaperSpec)
     _check_names(file, spec)
     _check_trials(file, spec)
+    if spec.tuning.table.endswith(".toml"):
+        tuning = spec.tuning.model_copy(update={"table": str(file.parent / spec.tuning.table)})
+        return spec.model_copy(update={"tuning": tuning})
     return spec
 
 

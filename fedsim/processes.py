@@ -43,7 +43,8 @@ def side_by_side(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple[
                     yield job.path, run
         except BrokenProcessPool as error:
             # Processes take jobs in this order, so no later one was begun.
-            begun = " or ".join(f"'{job.title}'" for job in islice(pending.values(), count))
+            left = (job for future, job in pending.items() if future.exception() is not None)
+            begun = " or ".join(f"'{job.title}'" for job in islice(left, count))
             raise RunError(
                 f"the process of {begun} was killed (out of memory?); start the study again with "
                 "fewer jobs: finished runs are kept, the others go on"

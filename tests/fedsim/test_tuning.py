@@ -203,7 +203,7 @@ set = {{ "strategy.name" = "full_download" }}
 def ablation(file: Path, tiny_file: Path, tmp_path: Path) -> Path:
     """A table that has one of the other's rows and is tuned by it."""
     made = tmp_path / "ablation.toml"
-    made.write_text(ABLATION.format(scenario=tiny_file, table=file))
+    made.write_text(ABLATION.format(scenario=tiny_file, table=file.name))
     return made
 
 
@@ -229,8 +229,8 @@ def test_a_table_takes_what_another_chose(ablation: Path, tmp_path: Path) -> Non
     [
         ('"full_download"', '"fedavg"', r"row 'Full' is to be tuned by .* no row of that label"),
         ("[set]", "tuning.trials = [{}]\n[set]", r"but this one has trials of its own; leave out"),
-        ("mine.toml", "ablation.toml", r"but it has none of its own; leave out one"),
-        ('/mine.toml"', '/none.toml"', r"no paper table '.*none\.toml'"),
+        ("mine.toml", "./ablation.toml", r"but it has none of its own; leave out one"),
+        ('"mine.toml"', '"none.toml"', r"no paper table '.*none\.toml'"),
     ],
 )
 def test_a_table_that_another_cannot_tune_is_refused(
