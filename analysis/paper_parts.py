@@ -71,7 +71,7 @@ def ranked(
     dots
         Whether every metric is drawn, as dots or along the sweep.
     figures
-        Names of figures to draw of the entries' runs as well.
+        Names of figures to draw of the entries' runs as well, where all edges count.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def ranked(
     draws: list[Draw] = []
     if dots:
         draws += lines_of(rows, title, swept) if swept else dots_of(rows, title)
-    draws += _figures(runs, title, entries, figures)
+    draws += _figures(runs, title, entries, figures if edges == "all" else ())
     part = Part(replace(table(rows, title), note=""), told, draws)
     return part, records(rows), [numbers for _, numbers in compared]
 

@@ -22,6 +22,10 @@ TUNED = ".tuned.toml"
 """How the file beside a table ends that holds what tuning chose."""
 
 
+Counted = Literal["all", "known", "unseen"]
+"""Whose accuracy counts: all edges', or those the cloud trained on, or never saw."""
+
+
 class Cell(Section):
     """What one cell of a table adds to its row.
 
@@ -64,6 +68,8 @@ class Place(Section):
     """What the paper says of a data set, where data sets are counted."""
     get: str = ""
     """How to get the data, where fedsim cannot fetch it."""
+    edges: Counted | None = None
+    """Whose accuracy counts here, if not as in the rest of the table."""
 
 
 class Sweep(Section):
@@ -99,8 +105,8 @@ class PaperSpec(Section):
     """Rows that are run and ranked, or just data sets that are counted."""
     scenario: str
     seeds: Annotated[int, Field(ge=1)] = 3
-    edges: Literal["all", "known", "unseen"] = "all"
-    """Whose accuracy counts: all edges', or those the cloud trained on, or never saw."""
+    edges: Counted = "all"
+    """Whose accuracy counts, where a data set says nothing else."""
     figures: tuple[str, ...] = ()
     """Figures of the package `analysis` that are drawn of every table's runs, beside its own."""
     dots: bool = True
@@ -120,6 +126,11 @@ class PaperSpec(Section):
     def trials(self, row: PaperRow) -> tuple[Trial, ...]:
         """Return what is tried for a row."""
         return (row.trials or self.tuning.trials) if row.tune else ()
+
+    def edges_of(self, data: str) -> Counted:
+        """Return whose accuracy counts on a data set."""
+        place = self.data.get(data)
+        return (place.edges if place else None) or self.edges
 
     def changes(self, data: str = "", backbone: str = "") -> dict[str, object]:
         """Return what all rows change under a data set and a backbone."""

@@ -107,7 +107,7 @@ def settings_of(spec: PaperSpec, line: Line) -> str:
     """Return 16 hex digits that name what a line is set to before tuning, wherever its data is."""
     changes = replace(line, tuned=None).changes
     settings = {name: value for name, value in changes.items() if name != "data.path"}
-    return digest({"scenario": spec.scenario, "edges": spec.edges, "set": settings})
+    return digest({"scenario": spec.scenario, "edges": spec.edges_of(line.data), "set": settings})
 
 
 def said(name: str, spec: PaperSpec, lines: Sequence[Line], tuned: Tuned | None) -> str:

@@ -119,8 +119,8 @@ def tune(
         tell=tell,
     )
     scores = [
-        fmean(_score(run, spec.edges) for run in runs[index * count : (index + 1) * count])
-        for index in range(len(attempts))
+        fmean(_score(run, spec.edges_of(each.line.data)) for run in runs[index * count :][:count])
+        for index, each in enumerate(attempts)
     ]
     tried = earlier + _judged(spec, attempts, scores)
     file = folder / f"{made.name}{TUNED}"

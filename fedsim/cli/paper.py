@@ -133,7 +133,7 @@ def _ranked(done: PaperRuns) -> tuple[list[Any], Record]:
                 loaded,
                 title,
                 [_entry(line) for line in members],
-                edges=done.spec.edges,
+                edges=done.spec.edges_of(data),
                 pairs=list(_pairs(done, members)),
                 swept=done.spec.sweep.title if done.spec.sweep else "",
                 dots=done.spec.dots,

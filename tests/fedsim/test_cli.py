@@ -487,6 +487,31 @@ set = {{ "strategy.name" = "cooccurrence" }}
 """
 
 
+UNSEEN = """
+title = "Whose accuracy counts"
+scenario = "{scenario}"
+seeds = 1
+set = {{ "population.ood_fraction" = 0.5 }}
+[data.everybody]
+[data.unseen]
+edges = "unseen"
+[[rows]]
+label = "Popular"
+set = {{ "strategy.name" = "popularity" }}
+"""
+
+
+def test_a_data_set_says_whose_accuracy_counts(tiny_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(UNSEEN.format(scenario=tiny_file))
+    made = json.loads(succeed("paper", file, "--out", tmp_path, "--jobs", 1, "--quiet", "--json"))
+    (run,) = (Run(each.parent) for each in tmp_path.glob("paper/mine/*everybody*/scenario.toml"))
+    served = run.ledger[run.ledger["round"] > 0].merge(run.edges[["edge", "ood"]])
+    for row, kept in zip(made["rows"], (served, served[served["ood"]]), strict=True):
+        assert row["NDCG@10"] == pytest.approx(kept["ndcg_10"].sum() / kept["targets"].sum())
+    assert made["rows"][0]["NDCG@10"] != made["rows"][1]["NDCG@10"]
+
+
 def test_paper_runs_what_it_finds_data_for(tiny_file: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(PLACES.format(scenario=tiny_file))
