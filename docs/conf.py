@@ -10,7 +10,7 @@ release = _version("fedsim-edge")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "results"]
 nitpicky = False
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
