@@ -165,13 +165,15 @@ def _compute(place: Place, pickled: bytes, again: bool) -> bytes | None:
 
 
 def _end(tasks: Iterable[ray.ObjectRef[Any]]) -> None:
-    """Let tasks leave their runs in good order; on another Ctrl-C, or too late, kill them."""
+    """Let tasks leave their runs in good order, and kill those that take too long.
+
+    On another Ctrl-C none is killed here: Ray aborts this process if a task ends just when it is
+    cancelled, and kills what is left of them once this process or its Ray ends.
+    """
     ended = list(tasks)
-    try:
-        for task in ended:
-            ray.cancel(task)
-        if ended:
-            ray.wait(ended, num_returns=len(ended), timeout=GRACE_S)
-    finally:
-        for task in ended:
+    for task in ended:
+        ray.cancel(task)
+    if ended:
+        late = ray.wait(ended, num_returns=len(ended), timeout=GRACE_S)[1]
+        for task in late:
             ray.cancel(task, force=True)

@@ -46,7 +46,7 @@ def rows_of(number: int) -> pa.RecordBatch:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("tiny")
-    (folder / "scenario.toml").write_text('name = "tiny"\n[strategy]\nname = "diet"\n')
+    (folder / "scenario.toml").write_text('name = "tiny"\nseed = 0\n[strategy]\nname = "diet"\n')
     edges = ledger.rows(
         ledger.edges_schema(), edge=[0, 1], ood=[False, True],
         shared_downlink_bytes=1000, shared_stored_bytes=500,
