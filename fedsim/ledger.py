@@ -299,8 +299,8 @@ def _check(file: Path) -> None:
         metadata = pq.read_schema(file).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"cannot read {file}: {error}; it is damaged or missing: if it is the last round's, "
-            "delete it and resume, else restore it or start the run anew"
+            f"cannot read {file}: {str(error).partition('. ')[0]}; it is damaged or missing: if it "
+            "is the last round's, delete it and resume, else restore it or start the run anew"
         ) from error
     found = metadata.get(_VERSION_KEY, b"none").decode()
     if found != str(VERSION):
