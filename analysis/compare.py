@@ -16,7 +16,7 @@ from analysis.streams import elsewhere
 from analysis.style import bytes_text, seeds_text
 from analysis.summary import counted
 from analysis.table import Table
-from analysis.training import epochs
+from analysis.training import epochs, unequal
 from fedsim.errors import ConfigError, nearest
 
 INTERVALS = "Brackets: 95 % bootstrap intervals over edges."
@@ -43,7 +43,7 @@ def compare(source: Source, *, k: int | None = None) -> Table:
     measured = {column: label_accuracy(runs, column) for column, _ in names}
     controls = control_accuracy(runs, names[0][0])
     cost, trained = costs(runs), epochs(runs)
-    differ = len({each for each in trained.values() if each > 0}) > 1
+    differ = bool(unequal(runs))
     numbers, text = [], []
     for label in runs.labels:
         seeds = runs.seeds(label)

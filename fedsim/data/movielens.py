@@ -82,8 +82,9 @@ class MovieLens(RecordedDataset):
         )
 
     def _find(self) -> Path:
-        name = self.config.path.name if self.config.path.name in SOURCES else " or ".join(SOURCES)
-        place = find_data(self.config.path, f"run `fedsim data fetch {name}`")
+        named = [name for name in SOURCES if name == self.config.path.name]
+        ways = (f"`fedsim data fetch {name}`" for name in named or SOURCES)
+        place = find_data(self.config.path, f"run {' or '.join(ways)}")
         files = [place / name for name in _LAYOUTS] if place.is_dir() else [place]
         for file in files:
             if file.name in _LAYOUTS and file.is_file():
