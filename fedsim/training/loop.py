@@ -22,6 +22,7 @@ from fedsim.data.base import Streams
 from fedsim.display import progress
 from fedsim.errors import RunError
 from fedsim.scenario import TrainConfig
+from fedsim.training.allocator import kept_memory
 from fedsim.training.exclusion import Exclude, leave_out, ranks
 from fedsim.training.learner import Learner
 from fedsim.training.targets import Targets, grouped, items_at, split, windows
@@ -188,7 +189,7 @@ def train(
     steps = -(-min(len(grouped(targets, targets_per_mask, order)), most) // config.batch)
     history: list[Epoch] = []
     best, best_state, waited = -1.0, _copy(learner), 0
-    with one_thread(), progress(purpose, config.epochs * steps) as bar:
+    with one_thread(), kept_memory(), progress(purpose, config.epochs * steps) as bar:
         for epoch in range(config.epochs if steps else 0):
             groups = order.permutation(grouped(targets, targets_per_mask, order))[:most]
             losses = []
