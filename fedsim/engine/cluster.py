@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -47,12 +51,34 @@ def start_ray(workers: int, address: str | None, object_store_bytes: int) -> boo
     cores = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
     if cores < workers:
         if started:
-            ray.shutdown()
+            stop_ray()
         raise RunError(
             f"Ray has {cores} cores, but {workers} workers want one each; "
             f"ask for at most {cores} workers or start Ray with more"
         )
     return started
+
+
+def stop_ray() -> None:
+    """Leave Ray, and end it where this process started it, whatever is pressed meanwhile.
+
+    Interrupted half-way, Ray finds its own server gone and ends this process with code 1.
+    """
+    with _deaf():
+        ray.shutdown()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Heed no Ctrl-C, which Python raises in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _say_aside(data: dict[str, Any], ignore_prefix: bool) -> None:

@@ -10,7 +10,7 @@ import ray
 from flwr.app import Message, UserConfig
 
 from fedsim.engine.base_grid import AppFactory, BaseGrid, warn_timeout
-from fedsim.engine.cluster import OBJECT_STORE_BYTES, start_ray
+from fedsim.engine.cluster import OBJECT_STORE_BYTES, start_ray, stop_ray
 from fedsim.engine.dispatch import Dispatch, unanswered
 from fedsim.engine.workers import make_slots
 from fedsim.errors import RunError
@@ -69,7 +69,7 @@ class RayGrid(BaseGrid):
             )
         except BaseException:
             if self._owns_ray:
-                ray.shutdown()
+                stop_ray()
             raise
         self._pushed: deque[Message] = deque()
         self._waiting: set[str] = set()
@@ -157,5 +157,5 @@ class RayGrid(BaseGrid):
             for slot in self._slots:
                 slot.stop()
             if self._owns_ray:
-                ray.shutdown()
+                stop_ray()
         self._slots = []

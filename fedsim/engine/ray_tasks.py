@@ -22,7 +22,7 @@ from ray import cloudpickle
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
 from fedsim.cores import usable_cores
-from fedsim.engine.cluster import OBJECT_STORE_BYTES, start_ray
+from fedsim.engine.cluster import OBJECT_STORE_BYTES, start_ray, stop_ray
 from fedsim.engine.place import Place, shared
 from fedsim.engine.run import Run
 from fedsim.engine.workers import cause_of
@@ -58,7 +58,7 @@ def ray_at(address: str, jobs: int | None, runs: int) -> Iterator[None]:
         yield
     finally:
         if started:
-            ray.shutdown()
+            stop_ray()
 
 
 def on_ray(jobs: Sequence[Job], count: int, tell: Tell) -> Iterator[tuple[Path, Run]]:
