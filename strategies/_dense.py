@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from fedsim import rng
@@ -19,9 +22,17 @@ from fedsim.codecs.base import Column
 from fedsim.data.base import Streams
 from fedsim.models.base import Backbone, split_layers
 from fedsim.setting import Arrays, Provision, Setting
-from fedsim.strategy import EdgeHalf
+from fedsim.strategy import EdgeHalf, StrategyConfig
 from fedsim.training.fit import fit
 from fedsim.training.learner import DenseLearner, Learner
+from strategies._levels import loaded, stored
+
+
+class ShippedConfig(StrategyConfig):
+    """Options of every strategy that ships a trained backbone once."""
+
+    weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
+    """Bits of each shipped weight, rounded after training, with a step a row; unset: float32."""
 
 
 class DenseEdge(EdgeHalf):
@@ -35,9 +46,17 @@ class DenseEdge(EdgeHalf):
 class ShippedEdge(EdgeHalf):
     """Runs the backbone on the weights it was provisioned with."""
 
+    @cached_property
+    def shipped(self) -> list[Sequence[Tensor]]:
+        """For each channel the weights (1, rows, columns) of every layer."""
+        layout, bits = self.backbone.layout, getattr(self.config, "weight_bits", None)
+        return [
+            split_layers(layout, loaded("weights", arrays, layout, bits))
+            for arrays in self.provision.channels
+        ]
+
     def weights(self, channel: int, rows: Arrays) -> Sequence[Tensor]:
-        flat = self.provision.channels[channel]["weights"]
-        return split_layers(self.backbone.layout, torch.from_numpy(flat))
+        return self.shipped[channel]
 
 
 def dense_columns(backbone: Backbone) -> tuple[Column, ...]:
@@ -77,11 +96,14 @@ def dense_provision(learners: Sequence[Learner]) -> Provision:
     )
 
 
-def shipped_provision(learners: Sequence[DenseLearner]) -> Provision:
+def shipped_provision(learners: Sequence[DenseLearner], bits: int | None = None) -> Provision:
     """Return the provision of everything, the weights too, which no answer replaces."""
     return Provision(
         channels=tuple(
-            {"weights": learner.flat.detach().numpy(), **learner.small_arrays()}
+            {
+                **stored("weights", learner.flat, learner.backbone.layout, bits),
+                **learner.small_arrays(),
+            }
             for learner in learners
         ),
         candidates=tuple(learner.candidates() for learner in learners),

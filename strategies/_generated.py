@@ -22,16 +22,20 @@ from fedsim.data.base import Streams
 from fedsim.kernels.gru import whole_blocks
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision, Uploads
-from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
+from fedsim.strategy import EdgeCloudStrategy
 from fedsim.training.learner import DenseLearner
-from strategies._dense import shipped_provision
+from strategies._dense import ShippedConfig, shipped_provision
 from strategies._typical import typical_uploads
 
 BATCH = 256
 """Edges whose answers are generated together, which bounds memory."""
 
 
-class GeneratedConfig(StrategyConfig):
+NOT_TRAINED = {"codec", "weight_bits"}
+"""Options that say how something travels, on which no training depends."""
+
+
+class GeneratedConfig(ShippedConfig):
     """Options of every strategy that generates dense answers."""
 
     targets_per_answer: Annotated[int, Field(ge=1)] = 4
@@ -103,7 +107,7 @@ class GeneratedStrategy(EdgeCloudStrategy):
         ]
 
     def provision(self) -> Provision:
-        return shipped_provision(self._learners)
+        return shipped_provision(self._learners, self.config.weight_bits)
 
     def initial(self, channel: int) -> Arrays:
         return self.majority(channel, self.sample(channel))

@@ -42,7 +42,12 @@ from fedsim.models.base import Backbone, apply_linear, split_layers, xavier_norm
 from fedsim.setting import Arrays
 from fedsim.training.fit import fit
 from strategies._dense import ShippedEdge
-from strategies._generated import GeneratedConfig, GeneratedStrategy, GeneratingLearner
+from strategies._generated import (
+    NOT_TRAINED,
+    GeneratedConfig,
+    GeneratedStrategy,
+    GeneratingLearner,
+)
 from strategies._generator import Extractors
 
 
@@ -99,7 +104,7 @@ class Duet(GeneratedStrategy):
             streams,
             setting,
             purpose=purpose,
-            options=config.model_dump(mode="json", exclude={"codec"}),
+            options=config.model_dump(mode="json", exclude=NOT_TRAINED),
             targets_per_mask=config.targets_per_answer,
         )
         return learner

@@ -80,7 +80,8 @@ class LocalVectorEdge(UserVectorEdge):
 
     def paper_bits(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
         """Return the bits of the backbone, as for Base: nothing follows it."""
-        return np.array([FLOAT_BITS * self.backbone.layout.size])
+        bits = self.config.weight_bits or FLOAT_BITS
+        return np.array([bits * self.backbone.layout.size])
 
     def adapt_macs(self, channel: int, known: NDArray[np.int64]) -> NDArray[np.int64]:
         dim, decays = self.backbone.dim, len(self.config.decays)

@@ -39,8 +39,9 @@ from fedsim.errors import ConfigError
 from fedsim.layout import Layer, Layout
 from fedsim.setting import Arrays, Setting, Uploads
 from strategies._cloud_ranking import LARGEST, CloudRanking
+from strategies._levels import packed, unpacked
 from strategies._typical import typical_uploads
-from strategies.snack import Snack, SnackConfig, SnackEdge, SnackLearner, packed, unpacked
+from strategies.snack import Snack, SnackConfig, SnackEdge, SnackLearner
 from strategies.user_vector import trained_reader
 
 

@@ -21,6 +21,7 @@ Notation: `B` edges, `H` upload length, `W` entries of a code, `D` embedding siz
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -36,6 +37,7 @@ from fedsim.models.base import xavier_normal
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision
 from fedsim.training.learner import DenseLearner
+from strategies._levels import loaded, packed, stored, unpacked
 from strategies._long_upload import UploadReader
 from strategies.user_vector import (
     UserVector,
@@ -64,9 +66,17 @@ class SnackEdge(UserVectorEdge):
     """Uploads its last 100 items; looks the code it is answered up in its codebook."""
 
     def vector(self, channel: int, rows: Arrays) -> Tensor:
-        codebook = torch.from_numpy(self.provision.channels[channel]["codebook"])
         levels = unpacked(rows["code"], self.config.width, self.config.bits)
-        return between(torch.from_numpy(levels).float(), self.config.bits) @ codebook
+        return between(torch.from_numpy(levels).float(), self.config.bits) @ self.codebooks[channel]
+
+    @cached_property
+    def codebooks(self) -> list[Tensor]:
+        """For each channel its codebook, float32 (W, D)."""
+        layout = codebook_layout(self.config.width, self.backbone.dim)
+        return [
+            loaded("codebook", arrays, layout, self.config.weight_bits).view(self.config.width, -1)
+            for arrays in self.provision.channels
+        ]
 
 
 class Snack(UserVector):
@@ -85,8 +95,12 @@ class Snack(UserVector):
 
     def provision(self) -> Provision:
         whole = super().provision()
+        layout = codebook_layout(self.config.width, self.setting.backbone.dim)
         channels = tuple(
-            {**arrays, "codebook": learner.state_dict()["map"].numpy()}
+            {
+                **arrays,
+                **stored("codebook", learner.state_dict()["map"], layout, self.config.weight_bits),
+            }
             for arrays, learner in zip(whole.channels, self._learners, strict=True)
         )
         return replace(whole, channels=channels)
@@ -121,6 +135,11 @@ class SnackLearner(UserVectorLearner):
         return levels_of(self.reader(uploads, self.items), self.bits)
 
 
+def codebook_layout(width: int, dim: int) -> Layout:
+    """Return the layout of a codebook, a row an entry of a code."""
+    return Layout((Layer("codebook", width, dim),))
+
+
 def levels_of(exact: Tensor, bits: int) -> Tensor:
     """Return the levels 0..2^bits - 1 nearest to numbers between -1 and 1."""
     levels: Tensor = ((exact + 1) / 2 * (2**bits - 1)).round()
@@ -131,28 +150,3 @@ def between(levels: Tensor, bits: int) -> Tensor:
     """Return levels 0..2^bits - 1 as numbers between -1 and 1, evenly spaced."""
     numbers: Tensor = levels / (2**bits - 1) * 2 - 1
     return numbers
-
-
-def packed(levels: NDArray[np.unsignedinteger], bits: int) -> NDArray[np.uint8]:
-    """Return levels (B, W) as `bits` rows of W bits, packed (B, bytes).
-
-    >>> packed(np.array([[3, 1, 0]], np.uint8), 2).tolist()  # 110 and then 100, little end first
-    [[11]]
-    """
-    planes = levels[:, None] >> np.arange(bits, dtype=levels.dtype)[:, None] & 1
-    return np.packbits(planes.reshape(len(levels), -1), axis=1, bitorder="little")
-
-
-def unpacked(code: NDArray[np.generic], width: int, bits: int) -> NDArray[np.unsignedinteger]:
-    """Return the levels (B, W) of packed codes, in the smallest type that holds them.
-
-    >>> unpacked(np.array([[11]], np.uint8), 3, 2).tolist()
-    [[3, 1, 0]]
-    """
-    flat = np.unpackbits(code.astype(np.uint8, copy=False), axis=1, bitorder="little")
-    dtype = np.min_scalar_type(2**bits - 1)
-    planes = flat[:, : bits * width].reshape(len(code), bits, width).astype(dtype)
-    levels: NDArray[np.unsignedinteger] = np.bitwise_or.reduce(
-        planes << np.arange(bits, dtype=dtype)[:, None], axis=1
-    )
-    return levels

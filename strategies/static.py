@@ -20,11 +20,11 @@ from pydantic import Field
 from fedsim.data.base import Streams
 from fedsim.models.cost import FLOAT_BITS
 from fedsim.setting import Arrays, Provision
-from fedsim.strategy import EdgeCloudStrategy, StrategyConfig
-from strategies._dense import ShippedEdge, shipped_provision, trained_bases
+from fedsim.strategy import EdgeCloudStrategy
+from strategies._dense import ShippedConfig, ShippedEdge, shipped_provision, trained_bases
 
 
-class StaticConfig(StrategyConfig):
+class StaticConfig(ShippedConfig):
     """Options of the static model."""
 
     name: str = "static"
@@ -38,7 +38,8 @@ class StaticEdge(ShippedEdge):
     asks = False
 
     def paper_bits(self, channel: int, rows: Arrays) -> NDArray[np.int64]:
-        return np.array([FLOAT_BITS * self.backbone.layout.size])
+        bits = self.config.weight_bits or FLOAT_BITS
+        return np.array([bits * self.backbone.layout.size])
 
 
 class Static(EdgeCloudStrategy):
@@ -52,4 +53,4 @@ class Static(EdgeCloudStrategy):
         self._learners = trained_bases(self.setting, history, self.config.extra_epochs)
 
     def provision(self) -> Provision:
-        return shipped_provision(self._learners)
+        return shipped_provision(self._learners, self.config.weight_bits)

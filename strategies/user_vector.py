@@ -38,7 +38,12 @@ from fedsim.setting import Arrays, Setting
 from fedsim.training.fit import fit
 from fedsim.training.learner import DenseLearner
 from strategies._dense import ShippedEdge, trained_base
-from strategies._generated import GeneratedConfig, GeneratedStrategy, GeneratingLearner
+from strategies._generated import (
+    NOT_TRAINED,
+    GeneratedConfig,
+    GeneratedStrategy,
+    GeneratingLearner,
+)
 from strategies._long_upload import LongUploadConfig, UploadReader
 
 C = TypeVar("C", bound="UserVectorConfig")
@@ -138,7 +143,7 @@ def trained_reader(
         streams,
         setting,
         purpose=purpose,
-        options=config.model_dump(mode="json", exclude={"codec"}),
+        options=config.model_dump(mode="json", exclude=NOT_TRAINED),
         targets_per_mask=config.targets_per_answer,
         epochs=config.epochs,
     )

@@ -18,7 +18,8 @@ from fedsim.training.targets import split
 from fedsim.wire import HEADER_BYTES
 from strategies import menu
 from strategies._cloud_ranking import CloudRanking, _ease, _logit
-from strategies.snack import SnackEdge, unpacked
+from strategies._levels import unpacked
+from strategies.snack import SnackEdge
 from tests.strategies.fitted import Fitted, fitted
 from tests.studies import tiny
 

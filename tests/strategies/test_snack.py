@@ -11,7 +11,8 @@ import torch
 from fedsim.engine.run import run
 from fedsim.setting import Uploads
 from fedsim.wire import HEADER_BYTES
-from strategies.snack import between, levels_of, packed, unpacked
+from strategies._levels import packed, unpacked
+from strategies.snack import between, levels_of
 from strategies.user_vector import with_vector
 from tests.strategies.fitted import Fitted, fitted
 from tests.studies import tiny
