@@ -25,14 +25,16 @@ from fedsim.setting import Arrays, Provision, Setting
 from fedsim.strategy import EdgeHalf, StrategyConfig
 from fedsim.training.fit import fit
 from fedsim.training.learner import DenseLearner, Learner
-from strategies._levels import loaded, stored
+from strategies._rounding import ShippedLearner, loaded, stored
 
 
 class ShippedConfig(StrategyConfig):
     """Options of every strategy that ships a trained backbone once."""
 
     weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
-    """Bits of each shipped weight, rounded after training, with a step a row; unset: float32."""
+    """Bits of each shipped weight, which is then a whole number of its row's steps; unset: float32.
+
+    Whatever is trained after the first training is trained with rounded weights."""
 
 
 class DenseEdge(EdgeHalf):
@@ -65,26 +67,45 @@ def dense_columns(backbone: Backbone) -> tuple[Column, ...]:
 
 
 def trained_bases(
-    setting: Setting, history: tuple[Streams, ...], extra_epochs: int = 0
+    setting: Setting,
+    history: tuple[Streams, ...],
+    extra_epochs: int = 0,
+    weight_bits: int | None = None,
 ) -> list[DenseLearner]:
     """Return a dense model a channel, trained on history."""
     return [
-        trained_base(setting, channel, streams, extra_epochs)
+        trained_base(setting, channel, streams, extra_epochs, weight_bits)
         for channel, streams in enumerate(history)
     ]
 
 
 def trained_base(
-    setting: Setting, channel: int, streams: Streams, extra_epochs: int = 0, part: str = ""
+    setting: Setting,
+    channel: int,
+    streams: Streams,
+    extra_epochs: int = 0,
+    weight_bits: int | None = None,
+    part: str = "",
 ) -> DenseLearner:
-    """Return one channel's dense model, trained on its streams; `part` names another one."""
+    """Return one channel's dense model, trained on its streams; `part` names another one.
+
+    The extra epochs are trained with weights of so many bits.
+    """
     place = setting.channels[channel]
     purpose = f"base/{place.name}{part}"
     gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
-    learner = DenseLearner(setting.backbone, place.num_items, gen)
+    learner = ShippedLearner(setting.backbone, place.num_items, gen)
     fit(learner, streams, setting, purpose=purpose)
     if extra_epochs:
-        fit(learner, streams, setting, purpose=f"{purpose}/extra", epochs=extra_epochs)
+        learner.weight_bits = weight_bits
+        fit(
+            learner,
+            streams,
+            setting,
+            purpose=f"{purpose}/extra",
+            options={"weight_bits": weight_bits},
+            epochs=extra_epochs,
+        )
     return learner
 
 

@@ -23,16 +23,12 @@ from fedsim.kernels.gru import whole_blocks
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.strategy import EdgeCloudStrategy
-from fedsim.training.learner import DenseLearner
 from strategies._dense import ShippedConfig, shipped_provision
+from strategies._rounding import ShippedLearner
 from strategies._typical import typical_uploads
 
 BATCH = 256
 """Edges whose answers are generated together, which bounds memory."""
-
-
-NOT_TRAINED = {"codec", "weight_bits"}
-"""Options that say how something travels, on which no training depends."""
 
 
 class GeneratedConfig(ShippedConfig):
@@ -44,7 +40,7 @@ class GeneratedConfig(ShippedConfig):
     """How answers travel."""
 
 
-class GeneratingLearner(DenseLearner):
+class GeneratingLearner(ShippedLearner):
     """A dense backbone and what generates an edge's own part of it."""
 
     width: int

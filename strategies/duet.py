@@ -43,7 +43,6 @@ from fedsim.setting import Arrays
 from fedsim.training.fit import fit
 from strategies._dense import ShippedEdge
 from strategies._generated import (
-    NOT_TRAINED,
     GeneratedConfig,
     GeneratedStrategy,
     GeneratingLearner,
@@ -104,7 +103,7 @@ class Duet(GeneratedStrategy):
             streams,
             setting,
             purpose=purpose,
-            options=config.model_dump(mode="json", exclude=NOT_TRAINED),
+            options=config.model_dump(mode="json", exclude={"codec"}),
             targets_per_mask=config.targets_per_answer,
         )
         return learner
@@ -120,7 +119,7 @@ class DuetLearner(GeneratingLearner):
         dim = backbone.dim
         self.upload_length = config.length(backbone)
         self.head = head_layout(dim, config.layers)
-        self.width = self.head.size
+        self.width, self.weight_bits = self.head.size, config.weight_bits
         self.extractor = Extractors(1, dim, gen)
         self.mix = nn.Parameter(xavier_normal(dim, dim, gen))
         self.mix_bias = nn.Parameter(torch.zeros(dim))

@@ -37,8 +37,9 @@ from fedsim.models.base import xavier_normal
 from fedsim.plugins import CodecOptions
 from fedsim.setting import Arrays, Provision
 from fedsim.training.learner import DenseLearner
-from strategies._levels import loaded, packed, stored, unpacked
+from strategies._levels import packed, unpacked
 from strategies._long_upload import UploadReader
+from strategies._rounding import loaded, stored, trained_rounded
 from strategies.user_vector import (
     UserVector,
     UserVectorConfig,
@@ -127,7 +128,8 @@ class SnackLearner(UserVectorLearner):
         """Return vectors for uploads int64 (B, H): float32 (B, D)."""
         exact: Tensor = self.reader(uploads, self.items, gen)
         code = exact + (between(levels_of(exact, self.bits), self.bits) - exact).detach()
-        vectors: Tensor = code @ self.map
+        layout = codebook_layout(*self.map.shape)
+        vectors: Tensor = code @ trained_rounded(self.map, layout, self.weight_bits)
         return vectors
 
     def sent(self, uploads: Tensor) -> Tensor:

@@ -50,7 +50,10 @@ class Static(EdgeCloudStrategy):
     config: StaticConfig
 
     def fit(self, history: tuple[Streams, ...]) -> None:
-        self._learners = trained_bases(self.setting, history, self.config.extra_epochs)
+        config = self.config
+        self._learners = trained_bases(
+            self.setting, history, config.extra_epochs, config.weight_bits
+        )
 
     def provision(self) -> Provision:
         return shipped_provision(self._learners, self.config.weight_bits)

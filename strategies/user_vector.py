@@ -39,7 +39,6 @@ from fedsim.training.fit import fit
 from fedsim.training.learner import DenseLearner
 from strategies._dense import ShippedEdge, trained_base
 from strategies._generated import (
-    NOT_TRAINED,
     GeneratedConfig,
     GeneratedStrategy,
     GeneratingLearner,
@@ -97,6 +96,7 @@ class UserVectorLearner(GeneratingLearner):
         super().__init__(warm.backbone, len(warm.items) - 1, gen)
         self.load_state_dict(warm.state_dict())
         self.upload_length, self.width = config.upload, dim
+        self.weight_bits = config.weight_bits
         self.reader = UploadReader(warm.items, dim, gen, config)
         self.map = nn.Parameter(xavier_normal(dim, dim, gen))
 
@@ -143,7 +143,7 @@ def trained_reader(
         streams,
         setting,
         purpose=purpose,
-        options=config.model_dump(mode="json", exclude=NOT_TRAINED),
+        options=config.model_dump(mode="json", exclude={"codec"}),
         targets_per_mask=config.targets_per_answer,
         epochs=config.epochs,
     )

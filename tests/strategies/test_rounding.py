@@ -12,7 +12,7 @@ from fedsim.engine.run import run
 from fedsim.errors import ConfigError
 from fedsim.layout import Layer, Layout
 from fedsim.models.sasrec import SASRec, SASRecConfig
-from strategies._levels import loaded, stored
+from strategies._rounding import CLIPS, loaded, stored, trained_rounded
 from tests.strategies.fitted import fitted
 from tests.studies import tiny
 
@@ -37,7 +37,7 @@ def test_no_other_step_that_may_be_taken_is_nearer() -> None:
     layout = Layout((Layer("a", 1, 400),))
     flat = weights(layout)
     error = (loaded("w", stored("w", flat, layout, 4), layout, 4) - flat).square().sum()
-    for share in torch.linspace(0.3, 1.0, 29):
+    for share in CLIPS:
         step = (share * flat.abs().max() / 7).half().float()
         other = (flat / step).round().clamp(-7, 7) * step
         assert error <= (other - flat).square().sum() + 1e-5
@@ -64,18 +64,41 @@ def test_unset_bits_change_nothing() -> None:
     torch.testing.assert_close(loaded("w", stored("w", flat, LAYOUT, None), LAYOUT, None), flat)
 
 
-@pytest.mark.parametrize("name", ["static", "user_vector", "snack", "menu", "duet", "local_vector"])
-def test_edges_compute_with_what_they_were_given(name: str) -> None:
-    """With all the bits there are, edges rank as with floats, but for rounding."""
-    plain, light = fitted(name), fitted({"name": name, "weight_bits": 8})
-    rows = plain.strategy.answer(0, plain.uploads(), 1)
-    windows = plain.cell.channels[0].windows(1, 4)[:, None]
-    queries = [made.half.queries(0, rows or {}, windows) for made in (plain, light)]
-    if name != "local_vector":
-        torch.testing.assert_close(*queries, rtol=0.05, atol=0.05)
-        assert not torch.equal(*queries)
-    sizes = [len(made.strategy.provision().encode()["channel.0"]) for made in (plain, light)]
-    assert sizes[0] - sizes[1] > 2 * plain.setting.backbone.layout.size
+def test_training_computes_with_what_will_be_stored() -> None:
+    flat = weights().requires_grad_()
+    near = trained_rounded(flat, LAYOUT, 3)
+    torch.testing.assert_close(near, loaded("w", stored("w", flat, LAYOUT, 3), LAYOUT, 3))
+    (gradient,) = torch.autograd.grad((near * torch.arange(LAYOUT.size)).sum(), flat)
+    assert gradient.tolist() == list(range(LAYOUT.size))
+
+
+@pytest.mark.parametrize("name", ["user_vector", "snack", "duet"])
+def test_edges_rank_as_was_trained(name: str) -> None:
+    made = fitted({"name": name, "weight_bits": 3})
+    (learner,) = made.strategy._learners
+    uploads = made.uploads()
+    windows = made.cell.channels[0].windows(1, 4)[:, None]
+    with torch.no_grad():
+        trained = learner(torch.from_numpy(windows).long(), torch.from_numpy(uploads.items).long())
+    served = made.half.queries(0, made.strategy.answer(0, uploads, 1), windows)
+    torch.testing.assert_close(served, trained, rtol=1e-4, atol=1e-4)
+
+
+def test_base_goes_on_with_rounded_weights() -> None:
+    made = fitted({"name": "static", "weight_bits": 2, "extra_epochs": 2})
+    (learner,) = made.strategy._learners
+    assert learner.weight_bits == 2
+    windows = made.cell.channels[0].windows(1, 4)[:, None]
+    with torch.no_grad():
+        trained = learner(torch.from_numpy(windows).long(), torch.empty(24, 0))
+    torch.testing.assert_close(made.half.queries(0, {}, windows), trained, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["static", "user_vector", "menu", "local_vector"])
+def test_every_provision_is_smaller(name: str) -> None:
+    made = (fitted(name), fitted({"name": name, "weight_bits": 8}))
+    sizes = [len(each.strategy.provision().encode()["channel.0"]) for each in made]
+    assert sizes[0] - sizes[1] > 2 * made[0].setting.backbone.layout.size
 
 
 def test_fewer_bits_are_stored_and_counted(tmp_path: Path) -> None:
