@@ -11,6 +11,7 @@ from analysis.bandwidth_map import bandwidth_map
 from analysis.compare import compare, differences
 from analysis.controls import controls
 from analysis.drift_response import drift_response
+from analysis.kept_bytes import kept_bytes
 from analysis.load import Runs, load
 from analysis.memory import memory, memory_use
 from analysis.ood import ood
@@ -34,6 +35,7 @@ __all__ = [
     "controls",
     "differences",
     "drift_response",
+    "kept_bytes",
     "load",
     "memory",
     "memory_use",

@@ -27,8 +27,8 @@ from tests.analysis.factory import METHODS, World, make_run
 
 FIGURES = [
     analysis.accuracy, analysis.answer_bytes, analysis.bandwidth_ecdf, analysis.bandwidth_map,
-    analysis.controls, analysis.drift_response, analysis.memory, analysis.memory_use,
-    analysis.ood, analysis.pareto, analysis.storage, analysis.traffic,
+    analysis.controls, analysis.drift_response, analysis.kept_bytes, analysis.memory,
+    analysis.memory_use, analysis.ood, analysis.pareto, analysis.storage, analysis.traffic,
 ]  # fmt: skip
 
 
@@ -189,6 +189,14 @@ def test_answers_of_no_bytes_stand_at_nothing(runs: Runs) -> None:
     assert set(found) == set(LABELS)
     assert found["static"][0] == 0
     assert found["diet"][0] == paid["diet"]["answer_bytes"] > 0
+
+
+def test_what_is_kept_counts_all_channels_and_what_they_share(runs: Runs) -> None:
+    ax = analysis.kept_bytes(runs)
+    found = {str(each.get_label()): each[0].get_xydata()[0][0] for each in ax.containers}
+    assert found == {label: paid["stored_bytes"] for label, paid in costs(runs).items()}
+    assert ax.get_xlim()[0] > 0
+    assert ax.get_xlim()[1] > max(found.values())
 
 
 def test_accuracy_by_bytes_of_answers_is_a_paired_difference(runs: Runs) -> None:
