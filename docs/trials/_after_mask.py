@@ -5,7 +5,7 @@ Notation: `B` edges, `H` upload length, `N` maskable parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -94,6 +94,12 @@ def with_arrays(whole: Provision, name: str, values: Iterable[NDArray[np.uint8]]
     return replace(whole, channels=tuple({**arrays, name: value} for arrays, value in pairs))
 
 
+def packed_masks(scores: Iterable[Tensor], kept: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the packed masks (B, N / 8) of each layer's scores (B, elements)."""
+    layers = zip(scores, kept, strict=True)
+    return np.concatenate([select(one.detach().numpy(), None, n) for one, n in layers], axis=1)
+
+
 def masks_of_scores(learner: MaskedLearner, uploads: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Return packed masks (B, N / 8) of a learner's `layer_scores` for uploads (B, H).
 
@@ -101,8 +107,7 @@ def masks_of_scores(learner: MaskedLearner, uploads: NDArray[np.integer]) -> NDA
     """
 
     def selected(ids: Tensor) -> Tensor:
-        layers = zip(learner.layer_scores(ids), learner.kept, strict=True)
-        packed = [select(scores.numpy(), None, keep) for (scores, _), keep in layers]
-        return torch.from_numpy(np.concatenate(packed, axis=1))
+        scores = (scores for scores, _ in learner.layer_scores(ids))
+        return torch.from_numpy(packed_masks(scores, learner.kept))
 
     return in_batches(selected, uploads, learner.backbone.layout.packed_bytes).astype(np.uint8)

@@ -11,7 +11,6 @@ Notation: `B` edges, `H` upload length, `G` groups of rows of all layers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -46,17 +45,11 @@ class RowDietEdge(DecodedEdge):
     """Runs what its open rows leave of the mask it was provisioned with."""
 
     def decoded(self, channel: int, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        bits = np.unpackbits(packed, axis=1, count=len(self.sizes), bitorder="little")
-        each = np.packbits(bits.repeat(self.sizes, axis=1), axis=1, bitorder="little")
+        lengths, block = self.backbone.layout.row_lengths, self.config.block
+        bits = np.unpackbits(packed, axis=1, count=len(lengths) // block, bitorder="little")
+        each = bits.repeat(block, axis=1).repeat(lengths, axis=1)
         mask: NDArray[np.uint8] = self.provision.channels[channel]["mask"].astype(np.uint8)
-        return each & mask
-
-    @cached_property
-    def sizes(self) -> NDArray[np.int64]:
-        """Weights of every group, int64 (G)."""
-        layout = self.backbone.layout
-        pairs = zip(layout.layers, groups_of(layout, self.config.block).layers, strict=True)
-        return np.concatenate([np.full(few.size, la.size // few.size) for la, few in pairs])
+        return np.packbits(each, axis=1, bitorder="little") & mask
 
 
 class RowDiet(AfterMask):

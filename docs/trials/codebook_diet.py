@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from docs.trials._after_mask import AfterMask, DecodedEdge, with_arrays
+from docs.trials._after_mask import AfterMask, DecodedEdge, packed_masks, with_arrays
 from fedsim.codecs.base import Column
-from fedsim.kernels.select import select
 from fedsim.layout import Layer, Layout
 from fedsim.models.base import xavier_normal
 from fedsim.setting import Arrays, Provision
 from strategies._generated import in_batches
 from strategies._levels import packed, unpacked
-from strategies._masked import GlobalMask, MaskedLearner
+from strategies._masked import GlobalMask
 from strategies.long_diet import LongDietConfig, LongDietLearner
 
 
@@ -74,7 +73,10 @@ class CodebookDiet(AfterMask):
         return CodebookLearner(warm, gen, self.config)
 
     def provision(self) -> Provision:
-        books = (_book(learner) for learner in self._learners)
+        books = (
+            packed_masks(learner.get_submodule("scores").parameters(), learner.kept)
+            for learner in self._learners
+        )
         return with_arrays(super().provision(), "masks", books)
 
     def majority(self, channel: int, rows: Arrays) -> Arrays:
@@ -115,10 +117,3 @@ class CodebookLearner(LongDietLearner):
         """Return which masks answer uploads (B, H), packed: uint8 (B, W bits / 8)."""
         names = in_batches(lambda ids: self.logits(ids).argmax(2).T, uploads, len(self.maps))
         return packed(names.astype(np.uint8), self.bits)
-
-
-def _book(learner: MaskedLearner) -> NDArray[np.uint8]:
-    """Return the masks of a learner's scores, packed: uint8 (K, N / 8)."""
-    layers = zip(learner.get_submodule("scores").parameters(), learner.kept, strict=True)
-    masks = [select(scores.detach().numpy(), None, keep) for scores, keep in layers]
-    return np.concatenate(masks, axis=1)

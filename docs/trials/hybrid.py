@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from docs.trials._after_mask import trained_after, with_arrays
+from docs.trials._after_mask import packed_masks, trained_after, with_arrays
 from fedsim.data.base import Streams
-from fedsim.kernels.select import kept_count, select
+from fedsim.kernels.select import kept_count
 from fedsim.kernels.straight_through import masked_weights
 from fedsim.models.base import split_layers
 from fedsim.models.cost import kept_rows
@@ -79,7 +79,10 @@ class Hybrid(UserVector):
         )
 
     def provision(self) -> Provision:
-        masks = (_mask(learner, self.config.keep) for learner in self._learners)
+        layout = self.setting.backbone.layout
+        kept = [kept_count(layer.size, self.config.keep) for layer in layout.layers]
+        flats = (split_layers(layout, learner.flat) for learner in self._learners)
+        masks = (packed_masks((each.flatten(1) for each in flat), kept)[0] for flat in flats)
         whole = with_arrays(dense_provision(self._learners), "mask", masks)
         return replace(whole, shared={"frozen": frozen_weights(self.setting).numpy()})
 
@@ -105,11 +108,3 @@ class HybridLearner(UserVectorLearner):
             masked_weights(scores.flatten(1), None, frozen[0], keep)
             for scores, frozen, keep in zip(*layers, self.kept, strict=True)
         ]
-
-
-def _mask(learner: DenseLearner, keep: float) -> NDArray[np.uint8]:
-    """Return the packed mask (N / 8) of the scores that stand for a learner's weights."""
-    layers = split_layers(learner.backbone.layout, learner.flat.detach())
-    counts = [kept_count(layer.numel(), keep) for layer in layers]
-    pairs = zip(layers, counts, strict=True)
-    return np.concatenate([select(one.flatten(1).numpy(), None, n)[0] for one, n in pairs])
