@@ -173,7 +173,7 @@ class Population:
         streams = drop_last(self.dataset.streams(channel, edges), self.scenario.stream.hold_out)
         if self.scenario.stream.max_items is not None:
             streams = take_tails(streams, self.scenario.stream.max_items)
-        return ChannelStreams(streams.items, streams.offsets, self._cuts(streams))
+        return ChannelStreams(streams.items, streams.offsets, self._cuts(streams), streams.times)
 
     def _cut_generated(
         self, dataset: GenerativeDataset, channel: int, edges: NDArray[np.int64]
@@ -187,7 +187,7 @@ class Population:
         weights = np.concatenate([weights, weights[:, -1:]], axis=1)
         moved = np.repeat(weights.reshape(-1), counts.reshape(-1))
         streams = drop_last(dataset.streams(channel, edges, moved), self.scenario.stream.hold_out)
-        return ChannelStreams(streams.items, streams.offsets, cuts)
+        return ChannelStreams(streams.items, streams.offsets, cuts, streams.times)
 
     def _cuts(self, streams: Streams) -> NDArray[np.int64]:
         if self._bounds is None or streams.times is None:

@@ -19,12 +19,14 @@ class ChannelStreams:
 
     Stream i is ``items[offsets[i]:offsets[i + 1]]``; a position counts from its start.
     `cuts` is int64 (B, R + 1): history of edge i is its positions below ``cuts[i, 0]``, its
-    slice of round r the positions ``cuts[i, r - 1]`` to ``cuts[i, r] - 1``.
+    slice of round r the positions ``cuts[i, r - 1]`` to ``cuts[i, r] - 1``. `times` are as in
+    `Streams`, and None where a drift has mixed the streams of several users.
     """
 
     items: NDArray[np.int32]
     offsets: NDArray[np.int64]
     cuts: NDArray[np.int64]
+    times: NDArray[np.int64] | None = None
 
     def windows(self, round: int, length: int, lag: int = 0) -> NDArray[np.int32]:
         """Return each edge's last `length` items before the round, int32 (B, length).
@@ -60,7 +62,7 @@ class ChannelStreams:
 
     def history(self) -> Streams:
         """Return what was known before round 1."""
-        return take_heads(Streams(self.items, self.offsets), self.cuts[:, 0])
+        return take_heads(Streams(self.items, self.offsets, self.times), self.cuts[:, 0])
 
 
 def windows_before(
