@@ -37,6 +37,7 @@ class Setting:
 class Uploads:
     """Recent items of B edges in one channel: int32 (B, H), left-padded with 0.
 
+    Or in all channels, numbered as in `fedsim.timeline`, where the edge half says so.
     `memory` is what each has room for: bytes of this channel's stored answer in this round,
     int64 (B), or None without a limit.
     """

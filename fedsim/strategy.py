@@ -64,6 +64,14 @@ class EdgeHalf:
         """Items of an upload: the backbone's window unless a strategy wants more."""
         return self.backbone.window
 
+    @property
+    def reads_all_channels(self) -> bool:
+        """Whether an upload holds the edge's last items in all channels, for all of them.
+
+        They are numbered as in `fedsim.timeline`. Otherwise each channel uploads its own.
+        """
+        return False
+
     def weights(self, channel: int, rows: Arrays) -> Sequence[torch.Tensor]:
         """Return one tensor (B or 1, rows, columns) for each maskable layer.
 

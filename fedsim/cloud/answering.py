@@ -15,6 +15,7 @@ from fedsim.arrays import Named
 from fedsim.budget import spend
 from fedsim.cloud import hooks
 from fedsim.cloud.kit import Kit
+from fedsim.edges.sending import TOGETHER
 from fedsim.errors import RunError
 from fedsim.files import disk, write_atomic
 from fedsim.memory import Memory, make_room
@@ -23,6 +24,7 @@ from fedsim.ragged import Ragged
 from fedsim.setting import Arrays, Provision, Uploads
 from fedsim.store import CellStore
 from fedsim.strategy import EdgeCloudStrategy, EdgeHalf
+from fedsim.timeline import numbering
 from fedsim.wire import at_rest, decode_items, seal
 
 
@@ -44,9 +46,13 @@ class Answering:
 
     def uploads(self, channel: int, round: int, sent: Named) -> Uploads:
         """Decode what a cell's edges uploaded."""
-        edges = sent["names"][sent[f"{channel}.edges"]]
-        records = _records(sent, channel)
-        num_items = self.strategy.setting.channels[channel].num_items
+        places, channels = sent[f"{channel}.edges"], self.strategy.setting.channels
+        edges = sent["names"][places]
+        if f"{TOGETHER}.edges" in sent:
+            rows = np.searchsorted(sent[f"{TOGETHER}.edges"], places)
+            records, num_items = _records(sent, TOGETHER).take(rows), int(numbering(channels)[-1])
+        else:
+            records, num_items = _records(sent, channel), channels[channel].num_items
         items = decode_items(records, num_items, int(sent["length"][0]), edges)
         return Uploads(edges, items, self.memory.free(edges, round))
 
@@ -178,5 +184,5 @@ def _answered(channel: int, edges: NDArray[np.int64], records: Ragged) -> Named:
     }
 
 
-def _records(sent: Named, channel: int) -> Ragged:
+def _records(sent: Named, channel: int | str) -> Ragged:
     return Ragged(sent[f"{channel}.buffer"], sent[f"{channel}.offsets"])

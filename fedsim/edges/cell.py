@@ -7,14 +7,18 @@ functions of it, so a repeated message changes nothing and a lost worker loses n
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fedsim import timeline
 from fedsim.answers import held_rows, spread
 from fedsim.arrays import Named
 from fedsim.budget import spend
 from fedsim.edges.ranking import Targets, rank_targets, sample_candidates
+from fedsim.edges.sending import booked, send_channel, send_together
 from fedsim.edges.side import EdgeSide
 from fedsim.errors import RunError
 from fedsim.ledger import controls_schema, rows, schema
@@ -23,8 +27,9 @@ from fedsim.metrics import ranking_sums
 from fedsim.policies.base import Situation
 from fedsim.ragged import Ragged
 from fedsim.setting import Arrays
+from fedsim.slices import ChannelStreams
 from fedsim.store import CellStore
-from fedsim.wire import encode_items, open_records, seal
+from fedsim.wire import open_records, seal
 
 TRAINED_AT_ONCE = 256
 """Edges whose local training is held in memory at a time."""
@@ -65,19 +70,17 @@ class CellRound:
 
         For each channel C: ``C.requested`` bool (B); ``C.edges`` the positions that upload,
         with their records ``C.buffer`` and ``C.offsets``; ``C.uplink`` int64 (B) bytes
-        booked; ``C.refused`` bool (B) who could not pay. With `lags`, also every edge's
+        booked; ``C.refused`` bool (B) who could not pay. Uploads that serve all channels are
+        ``all.edges``, ``all.buffer`` and ``all.offsets`` instead. With `lags`, also every edge's
         older windows ``C.lagN`` for the controls, which are measured, not sent. ``tokens``
         is what is left of the budgets.
         """
-        out: Named = {}
-        for c in range(self.channels):
-            windows = self._windows(c)
-            out[f"{c}.requested"] = requested = self._requests(c, windows)
-            edges = np.flatnonzero(requested)
-            send = self._update if self.side.federated else self._send_items
-            out |= send(c, edges, windows)
-            for lag in lags:
-                out[f"{c}.lag{lag}"] = self._windows(c, lag)
+        windows = [self._windows(c) for c in range(self.channels)]
+        requested = np.stack([self._requests(c, own) for c, own in enumerate(windows)])
+        out: Named = {f"{c}.requested": asks for c, asks in enumerate(requested)}
+        out |= self._send(requested, windows)
+        for lag in lags:
+            out |= {f"{c}.lag{lag}": self._uploaded(c, lag) for c in range(self.channels)}
         out |= {"tokens": self.tokens, "names": self.cell.edges}
         out["length"] = np.asarray([self.side.half.upload_length])
         return out
@@ -85,6 +88,16 @@ class CellRound:
     def _windows(self, channel: int, lag: int = 0) -> NDArray[np.int32]:
         streams = self.cell.channels[channel]
         return streams.windows(self.round, self.side.half.upload_length, lag)
+
+    def _uploaded(self, channel: int, lag: int = 0) -> NDArray[np.int32]:
+        """Return what uploads hold of every edge, int32 (B, H)."""
+        if not self.side.half.reads_all_channels:
+            return self._windows(channel, lag)
+        return self._timeline.windows(self.round, self.side.half.upload_length, lag)
+
+    @cached_property
+    def _timeline(self) -> ChannelStreams:
+        return timeline.of_cell(self.cell.channels, self.side.population.channels)
 
     def _requests(self, channel: int, windows: NDArray[np.int32]) -> NDArray[np.bool_]:
         asked_round = self.state[f"{channel}.asked_round"]
@@ -102,19 +115,22 @@ class CellRound:
         recent: NDArray[np.float32] = interests[windows].sum(axis=1)
         return recent
 
-    def _send_items(
-        self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]
-    ) -> Named:
-        num_items = self.side.population.channels[channel].num_items
-        records = encode_items(windows[edges], num_items, self.cell.edges[edges])
-        paid = spend(self.tokens, edges, records.sizes)
-        sent = records.take(np.flatnonzero(paid))
-        return self._sent(channel, edges, records.sizes, paid) | {
-            f"{channel}.buffer": sent.buffer,
-            f"{channel}.offsets": sent.offsets,
-        }
+    def _send(self, requested: NDArray[np.bool_], windows: list[NDArray[np.int32]]) -> Named:
+        """Return the uploads of those that request, bool (C, B); `windows` are the channels'."""
+        channels, names, half = self.side.population.channels, self.cell.edges, self.side.half
+        if half.reads_all_channels:
+            numbered = int(timeline.numbering(channels)[-1])
+            return send_together(requested, self._uploaded(0), numbered, self.tokens, names)
+        out: Named = {}
+        for c, asks in enumerate(requested):
+            if self.side.federated:
+                out |= self._update(c, np.flatnonzero(asks))
+            else:
+                num_items = channels[c].num_items
+                out |= send_channel(c, asks, windows[c], num_items, self.tokens, names)
+        return out
 
-    def _update(self, channel: int, edges: NDArray[np.int64], windows: NDArray[np.int32]) -> Named:
+    def _update(self, channel: int, edges: NDArray[np.int64]) -> Named:
         """Train locally; the cell sends the mean of what its edges' updates decode to."""
         streams, columns = self.cell.channels[channel], self.side.columns[channel]
         history = streams.cuts[edges, self.round - 1]
@@ -135,26 +151,11 @@ class CellRound:
             total += float(examples.sum())
             for name, values in decoded.items():
                 sums[name] = sums.get(name, 0.0) + examples @ values
-        out = self._sent(channel, edges, sizes, paid) | {f"{channel}.examples": np.array([total])}
+        out = booked(channel, self.count, edges, sizes, paid)
+        out[f"{channel}.examples"] = np.array([total])
         for name, values in sums.items():
             out[f"{channel}.mean.{name}"] = (values / (total or 1.0)).astype(np.float32)
         return out
-
-    def _sent(
-        self,
-        channel: int,
-        edges: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        paid: NDArray[np.bool_],
-    ) -> Named:
-        uplink, refused = np.zeros(self.count, np.int64), np.zeros(self.count, np.bool_)
-        uplink[edges[paid]] = sizes[paid]
-        refused[edges[~paid]] = True
-        return {
-            f"{channel}.edges": edges[paid],
-            f"{channel}.uplink": uplink,
-            f"{channel}.refused": refused,
-        }
 
     def _held(self, channel: int, edges: NDArray[np.int64]) -> Arrays:
         columns = self.side.store_columns[channel]
