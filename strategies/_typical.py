@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.data.base import Streams
+from fedsim.timeline import TimelineStreams
 from fedsim.training.targets import windows
 
 TYPICAL = 512
@@ -18,6 +19,8 @@ def typical_uploads(streams: Streams, length: int) -> NDArray[np.int64]:
     Two uploads of an edge, one interaction apart, show a codec how answers change. Without
     any edge there is one empty upload. int64 (at most 2 * TYPICAL, length).
     """
+    if isinstance(streams, TimelineStreams):
+        streams = streams.timeline
     count = min(len(streams), TYPICAL)
     if not count:
         return np.zeros((1, length), np.int64)

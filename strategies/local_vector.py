@@ -21,6 +21,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import model_validator
 from torch import Tensor
 
 from fedsim.data.base import Streams
@@ -37,6 +38,15 @@ class LocalVectorConfig(UserVectorConfig):
     """Options of the local vector; the backbone trains first by the scenario's `train` section."""
 
     name: str = "local_vector"
+
+    @model_validator(mode="after")
+    def _reads_a_channel(self) -> LocalVectorConfig:
+        if self.reads == "all":
+            raise ValueError(
+                "reads = 'all' says what an upload holds, and 'local_vector' edges upload nothing; "
+                "leave out reads, or take strategy 'user_vector'"
+            )
+        return self
 
 
 class LocalVectorEdge(UserVectorEdge):

@@ -33,8 +33,13 @@ from fedsim.data.base import Streams
 from fedsim.kernels.generate import Head, masks_of
 from fedsim.kernels.gru import whole_blocks
 from fedsim.models.base import xavier_normal
-from fedsim.training.fit import fit
-from strategies._long_upload import LongUploadConfig, UploadReader
+from strategies._long_upload import (
+    LongUploadConfig,
+    LongUploadEdge,
+    UploadReader,
+    fit_reader,
+    read_history,
+)
 from strategies._mask_answers import GeneratedMaskConfig, MaskEdge, MaskStrategy
 from strategies._masked import GlobalMask, MaskedLearner, kept_scale, trained_mask
 
@@ -47,12 +52,8 @@ class LongDietConfig(LongUploadConfig, GeneratedMaskConfig):
     """Size of the first hypernetworks, relative to Xavier's."""
 
 
-class LongDietEdge(MaskEdge):
+class LongDietEdge(LongUploadEdge, MaskEdge):
     """Uploads its last 100 items; keeps the mask it is answered and runs what that leaves."""
-
-    @property
-    def upload_length(self) -> int:
-        return int(self.config.upload)
 
 
 class LongDiet(MaskStrategy):
@@ -62,6 +63,9 @@ class LongDiet(MaskStrategy):
     edge = LongDietEdge
     config: LongDietConfig
 
+    def fit(self, history: tuple[Streams, ...]) -> None:
+        super().fit(read_history(self.config, self.setting, history))
+
     def trained(self, channel: int, streams: Streams) -> MaskedLearner:
         setting, config = self.setting, self.config
         scale = kept_scale(config.keep, config.scale)
@@ -69,14 +73,14 @@ class LongDiet(MaskStrategy):
         purpose = f"long/{setting.channels[channel].name}"
         gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
         learner = LongDietLearner(warm, gen, config)
-        fit(
+        fit_reader(
             learner,
+            learner.reader,
             streams,
             setting,
+            config,
             purpose=purpose,
-            options=config.model_dump(mode="json", exclude={"codec"}),
-            targets_per_mask=config.targets_per_mask,
-            epochs=config.epochs,
+            targets_per_answer=config.targets_per_mask,
         )
         return learner
 

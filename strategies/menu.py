@@ -17,6 +17,10 @@ upload after every choice, as in leave one out, and less the more items are rank
 `strategy.models` beyond the first are trained for the cloud's ranking alone, each with its own
 backbone: more training, no more bytes.
 
+With `strategy.reads = "all"` the snack reads all channels. The list is still made of the
+channel's own items in the upload, by models that read those alone, and is void where the upload
+ends before the channel's last item does (see `fedsim.timeline`).
+
 A list travels and is stored as one row of bits a bit of its ids, by any codec of masks. Edges
 multiply no more than with a snack.
 
@@ -38,8 +42,10 @@ from fedsim.data.base import Streams
 from fedsim.errors import ConfigError
 from fedsim.layout import Layer, Layout
 from fedsim.setting import Arrays, Setting, Uploads
+from fedsim.timeline import numbering, own_items
 from strategies._cloud_ranking import LARGEST, CloudRanking
 from strategies._levels import packed, unpacked
+from strategies._long_upload import reads_all
 from strategies._typical import typical_uploads
 from strategies.snack import Snack, SnackConfig, SnackEdge, SnackLearner
 from strategies.user_vector import trained_reader
@@ -67,6 +73,11 @@ class MenuConfig(SnackConfig):
         """The options of the snack, under its own name: both are trained once."""
         names = set(SnackConfig.model_fields) - {"name"}
         return SnackConfig(**{name: getattr(self, name) for name in names})
+
+    @property
+    def listing(self) -> SnackConfig:
+        """The options of the models that rank for lists, which read the channel alone."""
+        return self.snack.model_copy(update={"reads": "channel"})
 
 
 class MenuEdge(SnackEdge):
@@ -116,28 +127,37 @@ class Menu(Snack):
         ]
 
     def trained(self, channel: int, streams: Streams) -> SnackLearner:
-        return self._model(channel, streams, "")
+        return trained_reader(self.setting, channel, streams, self.config.snack, SnackLearner)
 
     def sample(self, channel: int) -> Arrays:
         return {**super().sample(channel), "list": self._lists[channel]}
 
     def answer(self, channel: int, uploads: Uploads, round: int) -> Arrays:
         codes = super().answer(channel, uploads, round)
-        return {**codes, "list": self._list(channel, uploads.items)}
+        return {**codes, "list": self._list(channel, self._own(channel, uploads))}
 
     def majority(self, channel: int, rows: Arrays) -> Arrays:
         """Return the code of mean levels, and an empty list: a list is for one edge alone."""
         return {**super().majority(channel, rows), "list": np.zeros_like(rows["list"][:1])}
 
-    def _model(self, channel: int, streams: Streams, part: str) -> SnackLearner:
-        return trained_reader(self.setting, channel, streams, self.config.snack, SnackLearner, part)
+    def _model(self, channel: int, streams: Streams, number: int) -> SnackLearner:
+        """Return a model that ranks for lists; the first is the snack's own if that may be."""
+        config, part = self.config.listing, f"/model{number}" if number > 1 else ""
+        if number == 1 and not reads_all(self.config, self.setting):
+            return self._learners[channel]
+        return trained_reader(self.setting, channel, streams, config, SnackLearner, part)
+
+    def _own(self, channel: int, uploads: Uploads) -> NDArray[np.integer]:
+        """Return the channel's own items of uploads (B, H)."""
+        if not reads_all(self.config, self.setting):
+            return uploads.items
+        places = numbering(self.setting.channels)
+        return own_items(uploads.items, int(places[channel]), int(np.diff(places)[channel]))
 
     def _ranking(self, channel: int, streams: Streams) -> CloudRanking:
         config = self.config
-        more = range(2, config.models + 1)
-        others = [self._model(channel, streams, f"/model{number}") for number in more]
         return CloudRanking(
-            [self._learners[channel], *others],
+            [self._model(channel, streams, number) for number in range(1, config.models + 1)],
             streams,
             self.setting.scenario.evaluation.exclude,
             ridge=config.ridge,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import model_validator
 from torch import Tensor
 
 from fedsim.codecs.base import Column
@@ -28,6 +29,15 @@ class ShortlistConfig(MenuConfig):
     """Options of the shortlist."""
 
     name: str = "shortlist"
+
+    @model_validator(mode="after")
+    def _reads_a_channel(self) -> ShortlistConfig:
+        if self.reads == "all":
+            raise ValueError(
+                "reads = 'all' is for a snack, and a list is made of the channel's own items; "
+                "leave out reads, or take strategy 'menu'"
+            )
+        return self
 
 
 class ShortlistEdge(MenuEdge):

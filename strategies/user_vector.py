@@ -35,15 +35,16 @@ from fedsim.data.base import Streams
 from fedsim.layout import Layer, Layout
 from fedsim.models.base import xavier_normal
 from fedsim.setting import Arrays, Setting
-from fedsim.training.fit import fit
 from fedsim.training.learner import DenseLearner
 from strategies._dense import ShippedEdge, trained_base
-from strategies._generated import (
-    GeneratedConfig,
-    GeneratedStrategy,
-    GeneratingLearner,
+from strategies._generated import GeneratedConfig, GeneratedStrategy, GeneratingLearner
+from strategies._long_upload import (
+    LongUploadConfig,
+    LongUploadEdge,
+    UploadReader,
+    fit_reader,
+    read_history,
 )
-from strategies._long_upload import LongUploadConfig, UploadReader
 
 C = TypeVar("C", bound="UserVectorConfig")
 L = TypeVar("L", bound="UserVectorLearner")
@@ -55,12 +56,8 @@ class UserVectorConfig(LongUploadConfig, GeneratedConfig):
     name: str = "user_vector"
 
 
-class UserVectorEdge(ShippedEdge):
+class UserVectorEdge(LongUploadEdge, ShippedEdge):
     """Uploads its last 100 items; adds the vector it is answered to what it looks up."""
-
-    @property
-    def upload_length(self) -> int:
-        return int(self.config.upload)
 
     def queries(self, channel: int, rows: Arrays, windows: NDArray[np.int32]) -> Tensor:
         ids = torch.from_numpy(windows).long()
@@ -83,6 +80,9 @@ class UserVector(GeneratedStrategy):
     def columns(self) -> tuple[Column, ...]:
         layout = Layout((Layer("vector", 1, self.setting.backbone.dim),))
         return (Column("vector", "dense", layout),)
+
+    def fit(self, history: tuple[Streams, ...]) -> None:
+        super().fit(read_history(self.config, self.setting, history))
 
     def trained(self, channel: int, streams: Streams) -> GeneratingLearner:
         return trained_reader(self.setting, channel, streams, self.config, UserVectorLearner)
@@ -138,14 +138,14 @@ def trained_reader(
     warm = trained_base(setting, channel, streams, part=part)
     gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
     learner = learner_type(warm, gen, config)
-    fit(
+    fit_reader(
         learner,
+        learner.reader,
         streams,
         setting,
+        config,
         purpose=purpose,
-        options=config.model_dump(mode="json", exclude={"codec"}),
-        targets_per_mask=config.targets_per_answer,
-        epochs=config.epochs,
+        targets_per_answer=config.targets_per_answer,
     )
     return learner
 
