@@ -44,6 +44,7 @@ from fedsim.layout import Layer, Layout
 from fedsim.setting import Arrays, Setting, Uploads
 from fedsim.timeline import numbering, own_items
 from strategies._cloud_ranking import LARGEST, CloudRanking
+from strategies._generated import GeneratingLearner
 from strategies._levels import packed, unpacked
 from strategies._long_upload import reads_all
 from strategies._typical import typical_uploads
@@ -140,7 +141,7 @@ class Menu(Snack):
         """Return the code of mean levels, and an empty list: a list is for one edge alone."""
         return {**super().majority(channel, rows), "list": np.zeros_like(rows["list"][:1])}
 
-    def _model(self, channel: int, streams: Streams, number: int) -> SnackLearner:
+    def _model(self, channel: int, streams: Streams, number: int) -> GeneratingLearner:
         """Return a model that ranks for lists; the first is the snack's own if that may be."""
         config, part = self.config.listing, f"/model{number}" if number > 1 else ""
         if number == 1 and not reads_all(self.config, self.setting):

@@ -50,7 +50,7 @@ def send_together(
     names: NDArray[np.int64],
 ) -> Named:
     """Return one upload (B, H) of each edge that requests in any channel, bool (C, B)."""
-    anywhere: NDArray[np.bool_] = requested.any(axis=0)
+    anywhere: NDArray[np.bool_] = np.logical_or.reduce(requested, axis=0)
     whole = send_channel(0, anywhere, windows, num_items, tokens, names)
     out = {f"{TOGETHER}.{part}": whole[f"0.{part}"] for part in ("edges", "buffer", "offsets")}
     first = requested.argmax(axis=0)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedsim import client_app, plugins
+from fedsim.data.base import Streams
 from fedsim.engine.run import Interrupted, Run, resume, run
 from fedsim.errors import ConfigError
 from fedsim.population import Population
@@ -22,6 +24,7 @@ from fedsim.training.learner import Learner
 from fedsim.training.targets import Targets, grouped, split
 from fedsim.wire import UPLOAD_HEADER_BYTES
 from strategies._long_upload import TimelineTrainer
+from strategies.menu import listed_items
 from tests.strategies.fitted import fitted
 from tests.studies import StopAfter, ledger_bytes, tiny
 
@@ -143,6 +146,11 @@ def test_streams_of_several_users_have_no_common_order(tmp_path: Path) -> None:
         run(mixed, out=tmp_path)
 
 
+def times_of(streams: Streams, edge: int) -> NDArray[np.int64]:
+    assert streams.times is not None
+    return streams.times[streams.offsets[edge] : streams.offsets[edge + 1]]
+
+
 class Recorder(Learner):
     """Keeps the uploads it is shown."""
 
@@ -158,26 +166,22 @@ def test_in_training_an_upload_has_only_what_is_strictly_earlier(tmp_path: Path,
     scenario = study("snack", **films(tmp_path))
     population = Population(scenario)
     backbone = plugins.load("backbones", "sasrec")(scenario.model)
-    history = population.history()
+    history, before = population.history(), (0, population.channels[0].num_items)
     for channel, streams in enumerate(of_history(history, population.channels)):
-        learner = Recorder(
-            backbone, population.channels[channel].num_items, torch_generator(0, "x")
-        )
+        num_items = population.channels[channel].num_items
+        learner = Recorder(backbone, num_items, torch_generator(0, "x"))
         trainer = TimelineTrainer(learner, streams, scenario.train, "none", torch_generator(0, "y"))
         targets: Targets = split(streams)[0]
         group = grouped(targets, size, np.random.default_rng(0))
         trainer.loss(targets, group)
         for row, upload in zip(group, learner.seen, strict=True):
             edge, first = targets.edge[row.max()], targets.position[row[row >= 0]].min()
-            moment = streams.times[streams.offsets[edge] + first]
-            known = [
-                part.items[part.offsets[edge] : part.offsets[edge + 1]][
-                    part.times[part.offsets[edge] : part.offsets[edge + 1]] < moment
-                ]
-                + before
-                for part, before in zip(history, (0, population.channels[0].num_items), strict=True)
-            ]
-            assert sorted(upload[upload > 0]) == sorted(np.concatenate(known))
+            moment = times_of(streams, edge)[first]
+            known: list[int] = []
+            for part, start in zip(history, before, strict=True):
+                items = part.items[part.offsets[edge] : part.offsets[edge + 1]]
+                known += (items[times_of(part, edge) < moment] + start).tolist()
+            assert sorted(upload[upload > 0]) == sorted(known)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -199,8 +203,6 @@ def test_a_menus_list_is_of_the_channels_own_items() -> None:
     made = fitted({"name": "menu", "upload": 30, "reads": "all"}, changes=THREE)
     whole = of_cell(made.cell.channels, made.setting.channels)
     uploads = Uploads(made.cell.edges, whole.windows(1, 30))
-    from strategies.menu import listed_items
-
     for channel in range(3):
         rows = made.strategy.answer(channel, uploads, 1)["list"]
         last = made.cell.channels[channel].windows(1, 1)
