@@ -10,18 +10,13 @@ Notation: `B` edges, `H` upload length, `D` embedding size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from fedsim import plugins, rng
@@ -69,13 +64,6 @@ class LongUploadConfig(StrategyConfig):
                 "reads = 'channel'"
             )
         return self
-
-    @model_serializer(mode="wrap")
-    def _plain(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write no `reads` of 'channel', so that runs from before it keep their names."""
-        table: dict[str, Any] = write(self)
-        plain = self.reads == "channel"
-        return {key: value for key, value in table.items() if key != "reads" or not plain}
 
 
 class LongUploadEdge(EdgeHalf):

@@ -86,8 +86,7 @@ class CellRound:
         return out
 
     def _windows(self, channel: int, lag: int = 0) -> NDArray[np.int32]:
-        streams = self.cell.channels[channel]
-        return streams.windows(self.round, self.side.half.upload_length, lag)
+        return self.cell.channels[channel].windows(self.round, self.side.half.upload_length, lag)
 
     def _uploaded(self, channel: int, lag: int = 0) -> NDArray[np.int32]:
         """Return what uploads hold of every edge, int32 (B, H)."""

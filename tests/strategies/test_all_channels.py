@@ -70,14 +70,6 @@ def test_with_one_channel_nothing_changes(name: str, tmp_path: Path) -> None:
     assert ledger_bytes(own) == ledger_bytes(every)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_by_default_the_option_is_not_written(name: str) -> None:
-    assert "reads" not in tiny(name).strategy.model_dump()
-    assert tiny(name).identity() == tiny({"name": name, "reads": "channel"}).identity()
-    assert study(name).strategy.model_dump()["reads"] == "all"
-    assert ScenarioConfig.model_validate_json(study(name).model_dump_json()) == study(name)
-
-
 def test_an_edge_sends_one_upload_a_round(tmp_path: Path) -> None:
     scenario = study("user_vector", **THREE)
     ledger = run(scenario, out=tmp_path).ledger
