@@ -19,14 +19,13 @@ from fedsim import rng
 from fedsim.data.base import Streams
 from fedsim.kernels.select import select
 from fedsim.setting import Arrays, Provision, Setting
-from fedsim.training.fit import fit
-from fedsim.training.learner import Learner
 from strategies._generated import in_batches
-from strategies._long_upload import LongUploadConfig
+from strategies._long_upload import LongUploadConfig, fit_reader
 from strategies._masked import GlobalMask, MaskedLearner, kept_scale, trained_mask
 from strategies.long_diet import LongDiet, LongDietEdge, LongDietLearner
+from strategies.user_vector import UserVectorLearner
 
-L = TypeVar("L", bound=Learner)
+L = TypeVar("L", LongDietLearner, UserVectorLearner)
 
 
 def trained_after(
@@ -41,14 +40,14 @@ def trained_after(
     purpose = f"{config.name}/{setting.channels[channel].name}"
     gen = rng.torch_generator(setting.scenario.seed, f"{purpose}/start")
     learner = make(gen)
-    fit(
+    fit_reader(
         learner,
+        learner.reader,
         streams,
         setting,
+        config,
         purpose=purpose,
-        options=config.model_dump(mode="json", exclude={"codec"}),
-        targets_per_mask=targets,
-        epochs=config.epochs,
+        targets_per_answer=targets,
     )
     return learner
 
