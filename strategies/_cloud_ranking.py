@@ -1,8 +1,9 @@
 """What a cloud would recommend itself: models that read long uploads, and what goes with what.
 
-A ranking adds up three things it can tell of every item, with a weight each:
+A ranking adds up what it can tell of every item, with a weight each:
 
-- the logarithm of its chance, a mean over models of `strategies.snack`;
+- the logarithm of its chance, a mean over models of one kind, such as `strategies.snack`'s;
+- the same of models of another kind, where there are any, such as `strategies.long_diet`'s;
 - EASE: how well a linear model without a hidden layer rebuilds it from the upload's items
   (Steck: Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019, equation 8, on
   history as a binary matrix of users and items);
@@ -35,8 +36,8 @@ from fedsim.data.base import Streams
 from fedsim.kernels.gru import whole_blocks
 from fedsim.setting import Arrays
 from fedsim.training.exclusion import Exclude
+from fedsim.training.learner import Learner
 from fedsim.training.targets import items_at, split, windows
-from strategies._generated import GeneratingLearner
 from strategies.cooccurrence import follow_table
 
 LARGEST = 12_000
@@ -54,7 +55,7 @@ class CloudRanking:
     Parameters
     ----------
     models
-        Trained on the channel's streams; all read uploads of one length.
+        Trained on the channel's streams, kind by kind; all read uploads of one length.
     streams
         The channel's history.
     exclude
@@ -69,7 +70,7 @@ class CloudRanking:
 
     def __init__(
         self,
-        models: Sequence[GeneratingLearner],
+        models: Sequence[Sequence[Learner]],
         streams: Streams,
         exclude: Exclude,
         *,
@@ -79,8 +80,9 @@ class CloudRanking:
         follow_fade: float,
     ) -> None:
         self.models, self.exclude, self.fades = models, exclude, (ease_fade, follow_fade)
-        self.items = len(models[0].items) - 1
-        self.upload, self.window = models[0].upload_length, models[0].backbone.window
+        first = models[0][0]
+        self.items = len(first.items) - 1
+        self.upload, self.window = first.upload_length, first.backbone.window
         known = _without_last(streams)
         with one_thread():
             self.tables = (
@@ -115,18 +117,21 @@ class CloudRanking:
         """Return what is known of every item after uploads (B, H): float32 (F, B, V + 1)."""
         out = self._left_out(uploads)
         shown = F.pad(uploads, (self.window, 0))[:, None, -self.window :]
-        chances = [
-            (model(shown, uploads)[:, 0] @ model.items.T)
-            .masked_fill(out, -torch.inf)
-            .log_softmax(-1)
-            for model in self.models
-        ]
-        chance = torch.stack(chances).logsumexp(0) - math.log(len(chances))
+        chances = (
+            [
+                (model(shown, uploads)[:, 0] @ model.items.T)
+                .masked_fill(out, -torch.inf)
+                .log_softmax(-1)
+                for model in kind
+            ]
+            for kind in self.models
+        )
+        mean = (torch.stack(kind).logsumexp(0) - math.log(len(kind)) for kind in chances)
         read = (
             self._faded(uploads, fade) @ table
             for fade, table in zip(self.fades, self.tables, strict=True)
         )
-        return torch.stack([chance, *read]).masked_fill(out, 0.0)
+        return torch.stack([*mean, *read]).masked_fill(out, 0.0)
 
     def _left_out(self, uploads: Tensor) -> Tensor:
         """Return what is not ranked after uploads (B, H): bool (B, V + 1)."""
@@ -145,7 +150,7 @@ class CloudRanking:
         return counts
 
     def _weighed(self, streams: Streams) -> Tensor:
-        """Return the features' weights, float32 (F); the chance alone without validation."""
+        """Return the features' weights, float32 (F); the first chance alone without validation."""
         targets = split(streams)[1]
         count = min(len(targets), JUDGED)
         some = np.arange(count) * len(targets) // max(count, 1)
@@ -155,7 +160,7 @@ class CloudRanking:
         out = self._left_out(uploads)
         ranked = ~out.gather(1, wanted[:, None])[:, 0]
         if not ranked.any():
-            return torch.tensor([1.0, 0.0, 0.0])
+            return torch.eye(len(self.models) + len(self.tables))[0]
         with torch.inference_mode():
             parts = [self._features(part) for part in torch.split(uploads[ranked], BATCH)]
         features = torch.cat(parts, dim=1)

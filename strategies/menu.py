@@ -15,7 +15,7 @@ after the next choice: so there is a snack beside it.
 The cloud needs to hear of a choice to write a new list, so a list is worth most where edges
 upload after every choice, as in leave one out, and less the more items are ranked a round.
 `strategy.models` beyond the first are trained for the cloud's ranking alone, each with its own
-backbone: more training, no more bytes.
+backbone, and so is the long diet of `strategy.with_diet`: more training, no more bytes.
 
 With `strategy.reads = "all"` the snack reads all channels. The list is still made of the
 channel's own items in the upload, by models that read those alone, and is void where the upload
@@ -29,6 +29,7 @@ Notation: `B` edges, `K` windows of an edge, `M` items of a list, `V` items.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -43,11 +44,13 @@ from fedsim.errors import ConfigError
 from fedsim.layout import Layer, Layout
 from fedsim.setting import Arrays, Setting, Uploads
 from fedsim.timeline import numbering, own_items
+from fedsim.training.learner import Learner
 from strategies._cloud_ranking import LARGEST, CloudRanking
 from strategies._generated import GeneratingLearner
 from strategies._levels import packed, unpacked
-from strategies._long_upload import reads_all
+from strategies._long_upload import LongUploadConfig, reads_all
 from strategies._typical import typical_uploads
+from strategies.long_diet import LongDiet, LongDietConfig
 from strategies.snack import Snack, SnackConfig, SnackEdge, SnackLearner
 from strategies.user_vector import trained_reader
 
@@ -60,6 +63,8 @@ class MenuConfig(SnackConfig):
     """Items of a list; places are paid for where fewer can be ranked."""
     models: Annotated[int, Field(ge=1)] = 1
     """Models whose chances the cloud averages; the first is the snack's own."""
+    with_diet: bool = False
+    """Rank by the chances of a long diet's model as well, whose masks are never sent."""
     ridge: Annotated[float, Field(gt=0)] = 150.0
     """EASE's regularisation: what is added to the diagonal of its Gram matrix."""
     reach: Annotated[int, Field(ge=1)] = 10
@@ -79,6 +84,12 @@ class MenuConfig(SnackConfig):
     def listing(self) -> SnackConfig:
         """The options of the models that rank for lists, which read the channel alone."""
         return self.snack.model_copy(update={"reads": "channel"})
+
+    @property
+    def diet(self) -> LongDietConfig:
+        """The options of the long diet, which keeps what was chosen for it on history."""
+        names = set(LongUploadConfig.model_fields) - {"name", "reads"}
+        return LongDietConfig(keep=0.2, **{name: getattr(self, name) for name in names})
 
 
 class MenuEdge(SnackEdge):
@@ -155,10 +166,16 @@ class Menu(Snack):
         places = numbering(self.setting.channels)
         return own_items(uploads.items, int(places[channel]), int(np.diff(places)[channel]))
 
+    def _kinds(self, channel: int, streams: Streams) -> Iterator[Sequence[Learner]]:
+        """Yield the models that rank for lists, kind by kind."""
+        yield [self._model(channel, streams, number) for number in range(1, self.config.models + 1)]
+        if self.config.with_diet:
+            yield [LongDiet(self.config.diet, self.setting).trained(channel, streams)]
+
     def _ranking(self, channel: int, streams: Streams) -> CloudRanking:
         config = self.config
         return CloudRanking(
-            [self._model(channel, streams, number) for number in range(1, config.models + 1)],
+            list(self._kinds(channel, streams)),
             streams,
             self.setting.scenario.evaluation.exclude,
             ridge=config.ridge,

@@ -174,14 +174,35 @@ def test_more_models_are_others_whose_chances_are_averaged(made: Fitted) -> None
     np.testing.assert_array_equal(mine["code"], other["code"])
     ids = torch.from_numpy(made.uploads().items).long()
     both = two.strategy._rankings[0]
-    models = both.models
-    assert not torch.equal(models[0].flat, models[1].flat)
+    (models,) = both.models
+    assert not torch.equal(models[0].state_dict()["flat"], models[1].state_dict()["flat"])
     chances = []
     with torch.inference_mode():
         for some in (models[:1], models[1:], models):
-            both.models = some
+            both.models = [some]
             chances.append(both._features(ids)[0, :, 1:].exp())
     torch.testing.assert_close(chances[2], (chances[0] + chances[1]) / 2)
+
+
+def test_a_long_diet_ranks_too_and_is_trained_as_one(made: Fitted) -> None:
+    rich = fitted({**MENU, "with_diet": True})
+    mine, other = (each.strategy.answer(0, made.uploads(), 1) for each in (made, rich))
+    np.testing.assert_array_equal(mine["code"], other["code"])
+    ranking = rich.strategy._rankings[0]
+    ids = torch.from_numpy(made.uploads().items).long()
+    with torch.inference_mode():
+        snack, diet, *tables = ranking._features(ids)
+    assert not torch.equal(snack, diet)
+    assert len(ranking.weights) == 2 + len(tables) == 4
+    ranking.weights = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    likeliest = diet.where(diet != 0, -torch.inf).argmax(1, keepdim=True)
+    np.testing.assert_array_equal(ranking.best(made.uploads().items, 1), likeliest)
+    kept = {"upload": 12, "keep": 0.2, "epochs": rich.strategy.config.epochs}
+    alone = fitted({"name": "long_diet"} | kept).strategy._learners[0].state_dict()
+    for name, value in ranking.models[1][0].state_dict().items():
+        torch.testing.assert_close(value, alone[name], rtol=0, atol=0)
+    sizes = [len(each.strategy.provision().encode()["channel.0"]) for each in (made, rich)]
+    assert sizes[0] == sizes[1]
 
 
 def test_weights_make_the_wanted_items_likeliest() -> None:
@@ -211,7 +232,7 @@ def test_without_validation_the_chance_alone_counts(made: Fitted) -> None:
     assert len(split(nothing)[1]) == 0
     models = made.strategy._learners
     ranking = CloudRanking(
-        models, nothing, "seen", ridge=1.0, reach=2, ease_fade=0.9, follow_fade=0.9
+        [models], nothing, "seen", ridge=1.0, reach=2, ease_fade=0.9, follow_fade=0.9
     )
     assert ranking.weights.tolist() == [1, 0, 0]
     assert ranking.best(np.zeros((2, 12), np.int64), 4).all()
