@@ -17,6 +17,7 @@ Notation: `B` edges, `N` maskable parameters.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
@@ -112,9 +113,14 @@ class Pruned(EdgeCloudStrategy):
         streams: Streams,
         part: str = "",
         epochs: int | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> None:
-        """Train a learner in place; `part` names a training that is not the last one."""
-        fit(learner, streams, self.setting, purpose=self.purpose(channel, part), epochs=epochs)
+        """Train a learner in place; `part` names a training that is not the last one.
+
+        `options` are what changes it and is not in the learner's state.
+        """
+        purpose = self.purpose(channel, part)
+        fit(learner, streams, self.setting, purpose=purpose, epochs=epochs, options=options)
 
     def columns(self) -> tuple[Column, ...]:
         return dense_columns(self.setting.backbone)

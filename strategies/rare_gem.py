@@ -72,8 +72,9 @@ class RareGem(Pruned):
         config, learner = self.config, self.untrained(channel)
         gen = rng.torch_generator(self.setting.scenario.seed, self.purpose(channel, "/p"))
         gem = GemLearner(learner, gen, config.penalty)
+        options = {"penalty": config.penalty}
         for number in range(1, config.periods + 1):
-            self.train(gem, channel, streams, f"/period{number}", epochs=1)
+            self.train(gem, channel, streams, f"/period{number}", epochs=1, options=options)
             gem.freeze(config.keep ** (number / config.periods))
         found = gem.state_dict()
         learner.load_state_dict({name: found[name] for name in learner.state_dict()})

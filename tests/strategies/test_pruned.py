@@ -331,3 +331,12 @@ def test_a_codec_of_masks_is_refused() -> None:
     config = load("strategies", "snip").Config(name="snip", codec="bitmask")
     with pytest.raises(ConfigError, match="'bitmask' takes columns of kind mask"):
         load("codecs", "bitmask")(config.codec, dense_columns(SASREC)[0])
+
+
+def test_another_penalty_finds_no_mask_of_the_last_one(tmp_path: Path) -> None:
+    """The search for a mask is kept in the cache; its penalty is part of the key."""
+    strong = {"name": "rare_gem", "periods": 2, "penalty": 50.0}
+    alone = fitted(strong).strategy.initial(0)["weights"]
+    fitted(strong | {"penalty": 0.0}, cache=tmp_path)
+    after = fitted(strong, cache=tmp_path).strategy.initial(0)["weights"]
+    np.testing.assert_array_equal(after, alone)

@@ -14,6 +14,7 @@ from fedsim.setting import Setting
 from fedsim.training import fit as fitting
 from fedsim.training import source
 from fedsim.training.learner import DenseLearner
+from tests.strategies.fitted import fitted
 from tests.studies import tiny
 
 BACKBONE = SASRec(SASRecConfig(dim=16, heads=2, window=3))
@@ -49,6 +50,28 @@ def test_a_changed_source_is_other_code(module: str, monkeypatch: pytest.MonkeyP
     )
     after = source.code_of(learner(OtherLearner), BACKBONE)
     assert after["sources"] != before["sources"]
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("sttd", "strategies._tensor_train"),
+        ("peel", "strategies._blocks"),
+        ("snack", "strategies._rounding"),
+        ("snack", "strategies._levels"),
+        ("static", "fedsim.slices"),
+    ],
+)
+def test_what_a_learner_computes_by_is_its_code(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made,) = fitted(name).strategy._learners
+    before = source.code_of(made)
+    read = source.source_of
+    monkeypatch.setattr(
+        source, "source_of", lambda name: read(name) + ("#" if name == module else "")
+    )
+    assert source.code_of(made)["sources"] != before["sources"]
 
 
 def test_learners_and_torch_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
