@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from analysis.aggregate import EDGES
 from analysis.load import Runs
 
 
-def costs(runs: Runs) -> dict[str, dict[str, float]]:
-    """Return costs by name for every label.
+def costs(runs: Runs, edges: str = "all") -> dict[str, dict[str, float]]:
+    """Return costs by name for every label, of the `EDGES` named.
 
     Per edge and round (rounds from 1): ``up_bytes``, ``down_bytes``. Per edge:
     ``provision_bytes`` (round 0, the shared part included), ``embedding_bytes`` (item
@@ -16,10 +17,11 @@ def costs(runs: Runs) -> dict[str, dict[str, float]]:
     ``answered``, ``refused`` and ``too_large`` as shares of the requests (rounds from 1: nobody
     asks for the provision); median ``latency_ms``.
     """
-    frame = runs.query("""
+    where = EDGES[edges]
+    frame = runs.query(f"""
         with sizes as (
             select run, count(*) as n, sum(shared_downlink_bytes) as down,
-                   sum(shared_stored_bytes) as stored from edges group by run),
+                   sum(shared_stored_bytes) as stored from edges where {where} group by run),
         ends as (select run, max(round) as last from ledger group by run),
         sums as (
             select run, any_value(last) as last,
@@ -38,7 +40,7 @@ def costs(runs: Runs) -> dict[str, dict[str, float]]:
                    sum(refused::int) filter (round > 0) as refused,
                    sum(too_large::int) filter (round > 0) as too_large,
                    median(latency_ms) filter (round > 0) as latency
-            from ledger join ends using (run) group by run)
+            from ledger join ends using (run) where {where} group by run)
         select label, avg(up / n / last) as up_bytes, avg(sums.down / n / last) as down_bytes,
                avg((provision + sizes.down) / n) as provision_bytes,
                avg(embeddings / n) as embedding_bytes,

@@ -71,11 +71,11 @@ class Measured:
 
 
 def measure(source: Source, entries: Sequence[Entry], edges: str = "all") -> list[Measured]:
-    """Return what the runs say of each entry; `edges` as for `accuracy`."""
+    """Return what the runs say of each entry, and of its cost; `edges` as for `accuracy`."""
     runs = load(source)
     names = [metric_column(runs, metric) for metric in ("ndcg", "hit")]
     found = {name: label_accuracy(runs, column, EDGES[edges]) for column, name in names}
-    cost = costs(runs)
+    cost = costs(runs, edges)
     made = []
     for entry in entries:
         own = cost[entry.label]

@@ -125,6 +125,13 @@ def test_costs(tiny: Runs) -> None:
     assert (row["answered"], row["refused"]) == (0.8, 0.2)
 
 
+def test_costs_of_unseen_edges_are_theirs(tiny: Runs) -> None:
+    everybody, known, unseen = (costs(tiny, who)["diet"] for who in ("all", "known", "unseen"))
+    for name in ("up_bytes", "down_bytes", "provision_bytes", "stored_bytes"):
+        assert everybody[name] == pytest.approx((known[name] + unseen[name]) / 2)
+    assert known["down_bytes"] != unseen["down_bytes"]
+
+
 def test_accuracy_over_all_rounds(tiny: Runs) -> None:
     assert label_accuracy(tiny, "ndcg_10").of("diet").value == pytest.approx(4.0 / 12)
 
