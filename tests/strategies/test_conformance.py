@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from fedsim import client_app, plugins
-from fedsim.edges.side import make_setting
+from fedsim.edges.side import make_columns, make_setting
 from fedsim.engine.run import Interrupted, Run, resume, run
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Uploads
+from fedsim.wire import at_rest, open_records, seal
 from tests.studies import StopAfter, ledger_bytes, tiny
 
 STRATEGIES = list(plugins.available("strategies"))
@@ -150,6 +151,30 @@ def test_no_answer_fits_into_a_byte(name: str, tmp_path: Path) -> None:
     assert (later.too_large == (without_room & later.requested)).all()
     assert (later.answered == (~without_room & later.requested)).all()
     assert (later[without_room].downlink_bytes == 0).all()
+
+
+def test_answers_come_back_from_the_wire(name: str, tmp_path: Path) -> None:
+    """To the bit, but where the codec rounds; then what came back comes back to the bit."""
+    scenario = tiny(name)
+    population = Population(scenario)
+    setting = make_setting(scenario, population, tmp_path)
+    strategy = plugins.load("strategies", name)(scenario.strategy, setting)
+    strategy.fit(population.history())
+    half = strategy.edge(setting, scenario.strategy, strategy.provision())
+    cell = population.cell(0)
+    windows = cell.channels[0].windows(1, half.upload_length)
+    rows = strategy.answer(0, Uploads(cell.edges, windows), 1)
+    columns = tuple(at_rest(make_columns(strategy, 0, {})))
+    assert set(rows) == {column.name for column, _ in columns}
+    if not columns:
+        return
+    once = open_records(columns, seal(columns, rows))
+    again = open_records(columns, seal(columns, once))
+    for column, codec in columns:
+        sent, came = (np.asarray(each[column.name]) for each in (rows, once))
+        half_floats = getattr(codec.config, "dtype", None) == "fp16"
+        np.testing.assert_allclose(came, sent, rtol=2e-3 if half_floats else 0, atol=1e-7)
+        np.testing.assert_array_equal(again[column.name], came)
 
 
 def test_answers_do_not_depend_on_who_else_asks(name: str, tmp_path: Path) -> None:
