@@ -48,6 +48,14 @@ def test_same_seed_same_interval_whatever_the_chunks(
     assert not np.array_equal(first.draws, Bootstrap(*table, draws=100, seed=1).draws)
 
 
+def test_a_series_has_the_same_draws_in_any_company(table: tuple[np.ndarray, np.ndarray]) -> None:
+    sums, counts = table
+    both = Bootstrap(sums, counts, draws=100).draws
+    for series in (0, 1):
+        alone = Bootstrap(sums[:, [series]], counts[:, [series]], draws=100).draws
+        assert np.array_equal(alone[:, 0], both[:, series])
+
+
 def test_a_mean_over_seeds_weighs_seeds_alike() -> None:
     sums, counts = np.array([[1.0, 30.0]]), np.array([[2.0, 40.0]])
     assert Bootstrap(sums, counts, draws=50).mean([0, 1]).value == pytest.approx(0.625)
