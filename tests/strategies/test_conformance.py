@@ -14,6 +14,7 @@ from fedsim.engine.run import Interrupted, Run, resume, run
 from fedsim.population import Population
 from fedsim.scenario import ScenarioConfig
 from fedsim.setting import Uploads
+from fedsim.strategy import EdgeCloudStrategy
 from fedsim.wire import at_rest, open_records, seal
 from tests.studies import StopAfter, ledger_bytes, tiny
 
@@ -153,17 +154,22 @@ def test_no_answer_fits_into_a_byte(name: str, tmp_path: Path) -> None:
     assert (later[without_room].downlink_bytes == 0).all()
 
 
-def test_answers_come_back_from_the_wire(name: str, tmp_path: Path) -> None:
-    """To the bit, but where the codec rounds; then what came back comes back to the bit."""
+def asked(name: str, folder: Path) -> tuple[EdgeCloudStrategy, Uploads]:
+    """Return a fitted strategy, and what the edges of a cell upload in round 1."""
     scenario = tiny(name)
     population = Population(scenario)
-    setting = make_setting(scenario, population, tmp_path)
+    setting = make_setting(scenario, population, folder)
     strategy = plugins.load("strategies", name)(scenario.strategy, setting)
     strategy.fit(population.history())
     half = strategy.edge(setting, scenario.strategy, strategy.provision())
     cell = population.cell(0)
-    windows = cell.channels[0].windows(1, half.upload_length)
-    rows = strategy.answer(0, Uploads(cell.edges, windows), 1)
+    return strategy, Uploads(cell.edges, cell.channels[0].windows(1, half.upload_length))
+
+
+def test_answers_come_back_from_the_wire(name: str, tmp_path: Path) -> None:
+    """To the bit, but where the codec rounds; then what came back comes back to the bit."""
+    strategy, uploads = asked(name, tmp_path)
+    rows = strategy.answer(0, uploads, 1)
     columns = tuple(at_rest(make_columns(strategy, 0, {})))
     assert set(rows) == {column.name for column, _ in columns}
     if not columns:
@@ -178,16 +184,9 @@ def test_answers_come_back_from_the_wire(name: str, tmp_path: Path) -> None:
 
 
 def test_answers_do_not_depend_on_who_else_asks(name: str, tmp_path: Path) -> None:
-    scenario = tiny(name)
-    population = Population(scenario)
-    setting = make_setting(scenario, population, tmp_path)
-    strategy = plugins.load("strategies", name)(scenario.strategy, setting)
-    strategy.fit(population.history())
-    half = strategy.edge(setting, scenario.strategy, strategy.provision())
-    cell = population.cell(0)
-    windows = cell.channels[0].windows(1, half.upload_length)
-    together = strategy.answer(0, Uploads(cell.edges, windows), 1)
-    alone = strategy.answer(0, Uploads(cell.edges[3:4], windows[3:4]), 1)
+    strategy, uploads = asked(name, tmp_path)
+    together = strategy.answer(0, uploads, 1)
+    alone = strategy.answer(0, Uploads(uploads.edges[3:4], uploads.items[3:4]), 1)
     for column in strategy.columns():
         rows = together[column.name]
         one = rows if len(rows) == 1 else rows[3:4]
